@@ -1,0 +1,321 @@
+"""Contexts, sessions, pins and what the cache reports (decisions D13, D25, D27, D31 to D33)."""
+
+from typing import assert_never
+
+from prefetch_scheduler.policies import demanding, ending, loading, submitting
+from prefetch_scheduler.policies.cache_events import (
+    Accessed,
+    Acknowledged,
+    CacheNotice,
+    CacheReport,
+    EndSession,
+    Holding,
+    Invalidated,
+    Pin,
+    Refused,
+    Removed,
+    Stored,
+    Unpin,
+)
+from prefetch_scheduler.policies.config import MAX_PINS
+from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
+from prefetch_scheduler.policies.keys import kind_of, public_key
+from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
+from prefetch_scheduler.policies.planner_events import (
+    CancelPlan,
+    ContextChanged,
+    ContextSwitched,
+    Done,
+    PinKey,
+    Refuse,
+    SessionEnded,
+    SessionStarted,
+    Tell,
+    ToCache,
+    UnpinKey,
+)
+from prefetch_scheduler.policies.planner_state import PlannerState, ResidentNote
+from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.vocabulary import (
+    Cause,
+    Lane,
+    Pool,
+    Priority,
+    Reason,
+    RemovalCause,
+    Role,
+)
+
+# ---- contexts -------------------------------------------------------------------------------
+
+
+def on_context_changed(s: PlannerState, event: ContextChanged, now: float) -> None:
+    """The session turned to something else: what that does not predict is cancelled soon (D25)."""
+    session = s.session(event.session)
+    if session.context == event.context:
+        return
+    first = session.context is None and session.plan is None
+    session.context = event.context
+    s.emit(Tell(ContextSwitched(session.id, event.context)))
+    if s.config.cancel_on_context_change and not first:
+        s.crossing[session.id] = now + s.config.execution.context_grace_s
+
+
+def cross_overdue(s: PlannerState, now: float) -> None:
+    """No submit came under the new context: nothing of the old one is wanted any more."""
+    for name in [name for name, due in s.crossing.items() if due <= now]:
+        del s.crossing[name]
+        for flight in s.flights.wanted_by(name):
+            ending.drop_want(s, flight, name, Reason.CONTEXT_CHANGED)
+
+
+def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
+    """The host takes a submit back: what only that plan wanted is dropped."""
+    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
+    for pending in [p for p in s.pending.values() if p.ticket is event.ticket]:
+        pending.predictions = ()
+        pending.replaces = False
+        submitting.plan_now(s, pending, {}, now)
+    if plan is None:
+        return
+    for flight in s.flights.wanted_by(plan.session):
+        if flight.wants[plan.session].plan == plan.id:
+            ending.drop_want(s, flight, plan.session, Reason.HOST_CANCELLED)
+
+
+# ---- sessions -------------------------------------------------------------------------------
+
+
+def on_session_started(s: PlannerState, event: SessionStarted, now: float) -> None:
+    session = s.session(event.session)
+    session.project = event.project if event.project is not None else session.project
+    session.user = event.user if event.user is not None else session.user
+    s.count(SessionOpened(session.id, session.project, session.user))
+    for key in s.config.pins:
+        on_pin(s, PinKey(session.id, key), now)
+    habits = [key for group in demanding.habit_groups(session) for key in _learned(s, group)]
+    prefill(s, session, s.config.prefill.session_start, habits, now)
+
+
+def on_project_switched(s: PlannerState, session_name: str, project: str, now: float) -> None:
+    session = s.session(session_name)
+    session.project = project
+    configured = s.config.prefill.project_switch.get(project, ())
+    prefill(s, session, configured, _learned(s, f"project:{project}"), now)
+
+
+def on_user_logged_in(s: PlannerState, session_name: str, user: str, now: float) -> None:
+    session = s.session(session_name)
+    session.user = user
+    configured = s.config.prefill.user_login.get(user, ())
+    prefill(s, session, configured, _learned(s, f"user:{user}"), now)
+
+
+def _learned(s: PlannerState, group: str) -> tuple[str, ...]:
+    return s.habits.top(group, s.config.prefill.learned)
+
+
+def prefill(
+    s: PlannerState,
+    session: SessionState,
+    configured: tuple[str, ...],
+    learned: list[str] | tuple[str, ...],
+    now: float,
+) -> None:
+    """Load configured keys eagerly and learned ones in the background (decision D33)."""
+    override = dict.fromkeys(learned, Priority.P3) | dict.fromkeys(configured, Priority.P2)
+    if not override:
+        return
+    predictions = [
+        Prediction(key, Role.EXTENDED_CONTEXT, 1.0, reason="prefill") for key in override
+    ]
+    terms = Terms(override=override)
+    submitting.request(s, session.id, predictions, terms, Cause.PREFILL, now)
+
+
+def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
+    s.crossing.pop(event.session, None)
+    for pending in [p for p in s.pending.values() if p.session == event.session]:
+        pending.predictions = ()
+        submitting.plan_now(s, pending, {}, now)
+    for flight in [f for f in s.flights.live.values() if event.session in f.pin_for]:
+        _unpin_flight(s, flight, event.session)
+    for flight in s.flights.wanted_by(event.session):
+        ending.drop_want(s, flight, event.session, Reason.SESSION_ENDED)
+    s.sessions.pop(event.session, None)
+    s.emit(ToCache(EndSession(event.session)))
+    s.count(SessionClosed(event.session))
+
+
+# ---- pins -----------------------------------------------------------------------------------
+
+
+def on_pin(s: PlannerState, event: PinKey, now: float) -> None:
+    session = s.session(event.session)
+    stored = s.stored(event.key, session)
+    if stored not in session.pins and len(session.pins) >= MAX_PINS:
+        text = f"{event.key}: session {session.id!r} has {MAX_PINS} pins already; unpin one first"
+        s.log("warning", text, event.key, session.id)
+        s.emit(Refuse(event.ticket, PrefetchError(text)))
+        return
+    session.pins.add(stored)
+    s.emit(ToCache(Pin(stored, session.id)))
+    s.emit(Done(event.ticket))
+    if stored not in s.resident:
+        _load_pin(s, session, event.key, stored, now)
+
+
+def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now: float) -> None:
+    """Pins are loaded outside every budget, most urgently (decisions D10, D13)."""
+    flight = s.flights.live.get(stored)
+    sources = s.prefetch_sources(key)
+    if flight is None and not sources:
+        why = (
+            "no source serves its kind"
+            if not s.table.by_kind.get(kind_of(key))
+            else "not read-only"
+        )
+        s.log("warning", f"{key}: pinned, but not loaded ahead: {why}", key, session.id)
+        return
+    if flight is None:
+        figures = s.estimator.estimate(sources[0], key.partition(":")[2], None, None, None)
+        flight = Flight(
+            id=s.flights.next_id(),
+            stored=stored,
+            key=key,
+            name=key.partition(":")[2],
+            sources=s.table.by_kind[kind_of(key)],
+            source_at=s.first_prefetch_source(key),
+            cause=Cause.PREFILL,
+            rank=Rank(Priority.P0, float("inf"), key),
+            pool=Pool.P0,
+            lane=Lane.IMMEDIATE,
+            session=session.id,
+            created_at=now,
+            ready_at=now,
+            tokens=figures.tokens,
+            load_s=figures.load_s,
+            reason="pinned",
+        )
+        s.flights.add(flight)
+        s.queue.add(flight)
+    flight.pin_for.add(session.id)
+
+
+def on_unpin(s: PlannerState, event: UnpinKey) -> None:
+    session = s.session(event.session)
+    stored = s.stored(event.key, session)
+    session.pins.discard(stored)
+    flight = s.flights.live.get(stored)
+    if flight is not None:
+        _unpin_flight(s, flight, session.id)
+    s.emit(ToCache(Unpin(stored, session.id)))
+
+
+def _unpin_flight(s: PlannerState, flight: Flight, session: str) -> None:
+    flight.pin_for.discard(session)
+    if not (flight.wants or flight.waiters or flight.pin_for):
+        ending.cancel(s, flight, Reason.SESSION_ENDED)
+
+
+# ---- what the cache reports -------------------------------------------------------------------
+
+
+def on_cache_report(s: PlannerState, report: CacheReport, now: float) -> None:
+    for notice in report.notices:
+        _on_notice(s, notice, now)
+
+
+def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
+    match notice:
+        case Stored():
+            _stored(s, notice, now)
+        case Refused():
+            _refused(s, notice, now)
+        case Removed():
+            s.resident.pop(notice.stored, None)
+            if notice.cause is RemovalCause.INVALIDATED and (notice.was_read or notice.pinned):
+                reload(s, notice, now)
+        case Invalidated():
+            _invalidated(s, notice)
+        case Holding():
+            s.resident = {
+                stored: ResidentNote(None, now, tokens) for stored, tokens in notice.tokens
+            }
+        case Accessed():
+            for read in notice.reads:
+                session = s.sessions.get(read.session)
+                if session is not None:
+                    demanding.note_use(s, session, read.stored, public_key(read.stored), read.at)
+        case _:
+            assert_never(notice)
+
+
+def _stored(s: PlannerState, notice: Stored, now: float) -> None:
+    flight = s.flights.by_id.get(notice.flight_id)
+    if flight is None or flight.entry is None:
+        s.resident[notice.stored] = ResidentNote(None, now, 0)
+        return
+    entry = flight.entry
+    s.resident[notice.stored] = ResidentNote(entry.content.version, entry.loaded_at, entry.tokens)
+    if flight.state is State.STORING:
+        ending.resolve(s, flight, ok=True)
+        s.flights.detach(flight)
+
+
+def _refused(s: PlannerState, notice: Refused, now: float) -> None:
+    """A change overtook the load between its end and its storing."""
+    flight = s.flights.by_id.get(notice.flight_id)
+    if flight is not None and flight.state is State.STORING:
+        entry = flight.entry
+        if entry is not None and not entry.first_read and entry.prefetch_id:
+            flight.used = True  # a reader took it straight from the planner
+        flight.entry = None
+        loading.overtaken(s, flight, now)
+
+
+def _invalidated(s: PlannerState, notice: Invalidated) -> None:
+    s.epoch = max(s.epoch, notice.epoch)
+    s.availability.changed(notice.pattern)
+    for flight in s.flights.covered_by(notice.pattern):
+        if flight.dispatched and flight.state is not State.STORING:
+            flight.overtaken = True
+    s.emit(ToCache(Acknowledged(notice.epoch)))
+
+
+def reload(s: PlannerState, notice: Removed, now: float) -> None:
+    """What was read and has changed is loaded again in the background (decision D31)."""
+    key = public_key(notice.stored)
+    sources = s.prefetch_sources(key)
+    if not (sources and s.config.enable_speculative_prefetch) or notice.stored in s.flights.live:
+        return
+    if notice.session not in s.sessions:
+        return
+    allowance = s.config.execution.max_background_tokens
+    reloads = [f for f in s.flights.live.values() if f.cause is Cause.RELOAD]
+    if sum(f.tokens for f in reloads) + notice.tokens > allowance:
+        s.note(key, "not reloaded", Reason.BACKGROUND_TOKENS_EXCEEDED, notice.session)
+        return
+    flight = Flight(
+        id=s.flights.next_id(),
+        stored=notice.stored,
+        key=key,
+        name=key.partition(":")[2],
+        sources=s.table.by_kind[kind_of(key)],
+        source_at=s.first_prefetch_source(key),
+        cause=Cause.RELOAD,
+        rank=Rank(Priority.P3, 1.0, key),
+        pool=Pool.P3,
+        lane=Lane.BACKGROUND,
+        session=notice.session,
+        created_at=now,
+        ready_at=now + s.config.background_start_delay_ms / 1000,
+        tokens=notice.tokens,
+        reason="changed after it was read",
+        wants={notice.session: Want(notice.session, Cause.RELOAD)},
+    )
+    s.flights.add(flight)
+    s.queue.add(flight)
+    s.note(key, "reload queued", "changed after it was read", notice.session)

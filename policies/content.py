@@ -1,0 +1,118 @@
+"""What a source loads and a host reads, and the record the cache keeps of it."""
+
+from collections.abc import Hashable
+
+from attrs import define, evolve, field, frozen
+
+from prefetch_scheduler.policies.vocabulary import Lane, Layer, Priority
+
+
+def _not_negative(_: object, attribute: object, value: float | None) -> None:
+    if value is None:
+        return
+    name = getattr(attribute, "name", "value")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"Content.{name} must be a number of at least 0 or None, got {value!r}")
+
+
+def _whole(instance: object, attribute: object, value: int | None) -> None:
+    _not_negative(instance, attribute, value)
+    if value is not None and not isinstance(value, int):
+        raise ValueError(f"Content.tokens must be a whole number or None, got {value!r}")
+
+
+@frozen
+class Content:
+    """One resource's content, as a source gives it and a reader gets it."""
+
+    value: str | bytes
+    tokens: int | None = field(default=None, kw_only=True, validator=_whole)
+    """Size in tokens; where a source gives none, the engine estimates it from the bytes."""
+    version: Hashable = field(default=None, kw_only=True)
+    """Compared with the source's `version(name)` at each read; None: not compared."""
+    media_type: str | None = field(default=None, kw_only=True)
+    max_age_s: float | None = field(default=None, kw_only=True, validator=_not_negative)
+    """Seconds after loading for which it may be served; None: until changed or evicted."""
+
+    key: str | None = field(default=None, init=False)
+    """Set by the engine: the resource's key."""
+    source: str | None = field(default=None, init=False)
+    """Set by the engine: the name of the source that loaded it."""
+    loaded_at: float | None = field(default=None, init=False)
+    """Set by the engine: wall-clock time of loading, in seconds since the epoch."""
+    layer: Layer | None = field(default=None, init=False)
+    """Set by the engine: the layer it was served from; None straight from a load."""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.value, str | bytes):
+            raise TypeError(f"Content.value must be str or bytes, got {type(self.value).__name__}")
+
+    @property
+    def size(self) -> int:
+        """Length of the value in bytes (UTF-8 for text)."""
+        value = self.value
+        if isinstance(value, bytes):
+            return len(value)
+        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+
+    def placed(
+        self,
+        *,
+        key: str,
+        source: str | None,
+        loaded_at: float | None,
+        layer: Layer | None,
+        tokens: int | None = None,
+    ) -> "Content":
+        """A copy that carries what the engine knows of it; `tokens` fills a missing count."""
+        copy = evolve(self, tokens=self.tokens if self.tokens is not None else tokens)
+        object.__setattr__(copy, "key", key)
+        object.__setattr__(copy, "source", source)
+        object.__setattr__(copy, "loaded_at", loaded_at)
+        object.__setattr__(copy, "layer", layer)
+        return copy
+
+    def in_layer(self, layer: Layer | None) -> "Content":
+        """A copy served from another layer."""
+        return self.placed(
+            key=self.key or "", source=self.source, loaded_at=self.loaded_at, layer=layer
+        )
+
+
+@define(eq=False)
+class Entry:
+    """A resident content with what its readers must check. Published whole, never changed in place.
+
+    Only `first_read` has state of its own: it holds one token until the first reader of a
+    prefetched entry takes it, so that of many readers exactly one counts the first read.
+    """
+
+    stored: str
+    """Cache key: the key, with the user for a private source."""
+    content: Content
+    source_id: int
+    """Which source loaded it; -1 where the host handed it over and no source serves it."""
+    epoch: int
+    """The last invalidation that had been taken note of when the load was dispatched."""
+    asked_at: float
+    """Engine time at which the load was dispatched: content is at least as new as this."""
+    loaded_at: float
+    """Engine time at which the load ended."""
+    load_s: float
+    """How long the load took, in seconds."""
+    session: str
+    """The session it was loaded for."""
+    priority: Priority
+    lane: Lane | None = None
+    """The lane it was prefetched in; None for demand."""
+    prefetch_id: int = 0
+    """The prefetch that brought it; 0: a reader's own demand did."""
+    first_read: list[None] = field(factory=list)
+
+    @property
+    def tokens(self) -> int:
+        return self.content.tokens or 0
+
+    def moved(self, layer: Layer) -> "Entry":
+        """The same entry, served from another layer; shares the first-read token."""
+        return evolve(self, content=self.content.in_layer(layer))

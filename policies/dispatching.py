@@ -1,0 +1,123 @@
+"""From the queues to the pools: who starts next (decisions D15 to D19, D21)."""
+
+from prefetch_scheduler.policies import ending, loading
+from prefetch_scheduler.policies.flights import Flight, State
+from prefetch_scheduler.policies.planner_events import ToPool
+from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.pool_events import Fetch, LoadRequest, Permit
+from prefetch_scheduler.policies.vocabulary import Pool, Reason
+
+URGENT = (Pool.DEMAND, Pool.P0, Pool.P1)
+
+
+def pump(s: PlannerState, now: float) -> None:
+    """Start whatever may start now, most urgent first. Called once an event is fully handled,
+
+    so that requests which become ready together go out together (decision D21).
+    """
+    _refuse_choked(s, now)
+    for pool in (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3):
+        _send(s, pool, now)
+    _grant_permits(s, now)
+
+
+def _refuse_choked(s: PlannerState, now: float) -> None:
+    for flight in s.queue.queued(Pool.DEMAND):
+        while flight in s.queue and s.choked(flight.source):  # the alternative may be choked too
+            s.queue.remove(flight)
+            stuck = s.flights.stuck_at(flight.source.id)
+            loading.attempt_failed(
+                s, flight, f"source {flight.source.name!r} has {stuck} loads stuck", now
+            )
+
+
+def _send(s: PlannerState, pool: Pool, now: float) -> None:
+    requests: list[LoadRequest] = []
+    for flight in s.queue.queued(pool):
+        if not s.slots.may_start(pool):
+            break
+        if not s.source_open(flight.source, demand=pool is Pool.DEMAND):
+            continue
+        s.queue.remove(flight)
+        requests.append(_dispatched(s, flight, now))
+    if requests:
+        s.emit(ToPool(pool, Fetch(tuple(requests), start=pool is not Pool.P3)))
+
+
+def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
+    flight.state = State.HANDED if flight.pool is Pool.P3 else State.RUNNING
+    flight.asked_at = now
+    flight.epoch = s.epoch
+    flight.overtaken = False
+    s.slots.claim(flight.pool, flight.id)
+    s.flights.take_source(flight)
+    source = flight.source
+    return LoadRequest(
+        id=flight.id,
+        source_id=source.id,
+        key=flight.key,
+        name=flight.name,
+        claim_s=_claim_s(s, flight.pool),
+        load_timeout_s=source.load_timeout_s or s.config.execution.load_timeout_s,
+        ask_first=source.surveys and flight.pool is not Pool.DEMAND and not flight.surveyed,
+        expand=source.expands and _depth(flight) < s.config.execution.follow_up_depth,
+    )
+
+
+def _depth(flight: Flight) -> int:
+    return min((want.depth for want in flight.wants.values()), default=0)
+
+
+def _claim_s(s: PlannerState, pool: Pool) -> float:
+    match pool:
+        case Pool.DEMAND:
+            milliseconds = s.config.execution.demand_stuck_ms
+        case Pool.P0 | Pool.P1:
+            milliseconds = s.config.max_immediate_time_ms
+        case Pool.P2:
+            milliseconds = s.config.max_eager_time_ms
+        case Pool.P3:
+            milliseconds = s.config.execution.max_background_time_ms
+    return milliseconds / 1000
+
+
+def deferred(s: PlannerState) -> bool:
+    """Whether background loads wait for something more urgent (decision D19)."""
+    return (
+        s.host_busy or s.slots.urgent_claims() > 0 or any(s.queue.length(pool) for pool in URGENT)
+    )
+
+
+def handed(s: PlannerState) -> list[Flight]:
+    """Background flights that wait in their pool for a permit."""
+    return [f for f in s.flights.live.values() if f.state is State.HANDED]
+
+
+def _grant_permits(s: PlannerState, now: float) -> None:
+    if deferred(s) or s.slots.permits_free() == 0:
+        return
+    unused = s.slots.permits - len(s.slots.claims[Pool.P3])
+    ready = sum(1 for flight in handed(s) if flight.ready_at <= now) - unused
+    count = min(s.slots.permits_free(), ready)
+    if count > 0:
+        s.slots.permits += count
+        s.emit(ToPool(Pool.P3, Permit(count)))
+
+
+def expire_unstarted(s: PlannerState, now: float) -> None:
+    """Drop background items that were not started in time (decision D18)."""
+    limit = s.config.execution.start_expiry_s
+    for flight in [*s.queue.queued(Pool.P3), *handed(s)]:
+        if flight.created_at + limit <= now and not flight.waiters:
+            ending.cancel(s, flight, Reason.START_EXPIRED)
+
+
+def next_start(s: PlannerState) -> float | None:
+    """When a background item becomes ready, or is dropped because it was not started."""
+    waiting = [*s.queue.queued(Pool.P3), *handed(s)]
+    if not waiting:
+        return None
+    expiry = min(f.created_at for f in waiting) + s.config.execution.start_expiry_s
+    if deferred(s) or s.slots.permits_free() == 0:
+        return expiry  # a start is brought about by the end of what it waits for
+    return min(expiry, *(f.ready_at for f in waiting))

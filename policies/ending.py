@@ -1,0 +1,59 @@
+"""How flights end before their time, and what plans are told of it (decisions D18, D25)."""
+
+from prefetch_scheduler.policies.flights import Flight, State
+from prefetch_scheduler.policies.metrics_events import PrefetchCancelled
+from prefetch_scheduler.policies.planner_events import ImmediateDone, ToPool
+from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.pool_events import CancelLoad
+from prefetch_scheduler.policies.sessions import PlanState
+from prefetch_scheduler.policies.vocabulary import Reason
+
+
+def drop_want(s: PlannerState, flight: Flight, session: str, reason: Reason) -> None:
+    """A session wants a flight no longer; it ends if nobody else does."""
+    want = flight.wants.pop(session, None)
+    if want is not None:
+        plan = s.plans.get(want.plan)
+        if plan is not None and flight.stored in plan.outstanding:
+            settle(s, plan, flight.stored, ok=False)
+    if not (flight.wants or flight.waiters or flight.pin_for):
+        cancel(s, flight, reason)
+
+
+def cancel(s: PlannerState, flight: Flight, reason: Reason) -> None:
+    """End a flight that no reader waits for, queued or running."""
+    s.note(flight.key, "cancelled", reason, flight.owner)
+    match flight.state:
+        case State.QUEUED:
+            s.queue.remove(flight)
+        case State.HANDED | State.RUNNING | State.LINGERING:
+            s.emit(ToPool(flight.pool, CancelLoad(flight.id)))
+        case State.STORING | State.GONE:
+            return
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchCancelled(flight.prefetch_id, reason))
+    resolve(s, flight, ok=False)
+    s.flights.detach(flight)
+
+
+def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
+    """Tell the plans that counted on this flight how it ended."""
+    for want in flight.wants.values():
+        plan = s.plans.get(want.plan)
+        if plan is not None:
+            settle(s, plan, flight.stored, ok=ok)
+
+
+def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:
+    if stored in plan.outstanding:
+        plan.outstanding.discard(stored)
+        plan.failed = plan.failed or not ok
+        report_immediate(s, plan)
+
+
+def report_immediate(s: PlannerState, plan: PlanState) -> None:
+    """Tell the submitter once: at the first P0 or P1 item that fails, or when all are loaded."""
+    if plan.reported or not (plan.failed or not plan.outstanding):
+        return
+    plan.reported = True
+    s.emit(ImmediateDone(plan.ticket, ok=not plan.failed))

@@ -1,0 +1,252 @@
+"""Estimated tokens and load time of what is not loaded yet, corrected by what was loaded.
+
+Everything learned is a mean of logarithms that follows drift: sizes and times spread over
+decades, so the median is the figure that is wrong by the smallest factor, and one outlier moves
+it by a bounded step. Every table forgets what was used longest ago.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from math import exp, isfinite, log
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.tokens import suffix_of
+
+DEFAULT_TOKENS = 1000
+DEFAULT_LOAD_S = 0.05
+NAMES_KEPT = 10_000
+GROUPS_KEPT = 1_000
+
+MEMORY = 10
+"""About as many of the latest samples count: the first ones equally, later ones fading."""
+OUTLIER = log(8)
+"""A sample that is off by more than this factor counts as if it were off by this factor."""
+PRIOR = 1
+"""A source's own estimates count as one sample that says they are right."""
+
+
+@frozen
+class Estimate:
+    tokens: int
+    load_s: float
+    """Seconds."""
+    basis: str
+    """Where the two figures come from, for people."""
+
+
+@define
+class LogMean:
+    """Mean of logarithms over about the last `MEMORY` samples."""
+
+    mean: float = 0.0
+    count: int = 0
+
+    def add(self, sample: float) -> None:
+        step = sample - self.mean
+        if self.count > 1:
+            step = max(-OUTLIER, min(OUTLIER, step))
+        self.count = min(self.count + 1, MEMORY)
+        self.mean += step / self.count
+
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@define
+class _Bounded(Generic[K, V]):
+    """A mapping that forgets what was set longest ago."""
+
+    capacity: int
+    _items: OrderedDict[K, V] = field(init=False, factory=OrderedDict)
+
+    def get(self, key: K) -> V | None:
+        return self._items.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        self._items[key] = value
+        self._items.move_to_end(key)
+        if len(self._items) > self.capacity:
+            self._items.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+@frozen
+class _Known:
+    """What was seen of one name: its source's own estimate then, and what it really was."""
+
+    stated: float | None
+    actual: float
+
+
+Group = tuple[int, str] | int | None
+"""(source, suffix), a source, or everything."""
+
+
+@define
+class Quantity:
+    """What was learned of one figure of loads: their tokens, or their seconds."""
+
+    default: float
+    floor: float
+    """Added before taking logarithms: the least amount that makes a difference."""
+    _names: _Bounded[tuple[int | None, str], _Known] = field(init=False)
+    _seen: _Bounded[Group, LogMean] = field(init=False)
+    _ratios: _Bounded[Group, LogMean] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._names = _Bounded(NAMES_KEPT)
+        self._seen = _Bounded(GROUPS_KEPT)
+        self._ratios = _Bounded(GROUPS_KEPT)
+
+    def estimate(
+        self, source: int | None, name: str, suffix: str, stated: float | None
+    ) -> tuple[float, str]:
+        """The figure and its basis; `stated` is the source's own estimate."""
+        known = self._names.get((source, name))
+        if known is not None and (stated is None or stated == known.stated):
+            return known.actual, "loaded before"
+        if stated is not None:
+            if known is not None and known.stated is not None:
+                shift = self._log(known.actual) - self._log(known.stated)
+                return self._shifted(stated, shift), "source, corrected by its last load"
+            ratio = self._ratios.get((source, suffix) if source is not None else None)
+            if ratio is None:
+                return stated, "source"
+            return self._shifted(stated, ratio.mean), "source, corrected by its loads"
+        return self._typical(source, suffix)
+
+    def _typical(self, source: int | None, suffix: str) -> tuple[float, str]:
+        groups: tuple[tuple[Group, str], ...] = ((None, "seen of everything"),)
+        if source is not None:
+            like = f"seen of its source and {suffix or 'names like it'}"
+            groups = (((source, suffix), like), (source, "seen of its source"), *groups)
+        for group, basis in groups:
+            seen = self._seen.get(group)
+            if seen is not None:
+                return max(0.0, exp(seen.mean) - self.floor), basis
+        return self.default, "default"
+
+    def observe(
+        self, source: int | None, name: str, suffix: str, stated: float | None, actual: float
+    ) -> None:
+        """A load of that name came to `actual`; the source had stated `stated` before."""
+        self._names.put((source, name), _Known(stated, actual))
+        groups: tuple[Group, ...] = (None,)
+        if source is not None:
+            groups = ((source, suffix), source, None)
+        for group in groups:
+            _learn(self._seen, group, self._log(actual))
+        if stated is not None:
+            group = (source, suffix) if source is not None else None
+            _learn(self._ratios, group, self._log(actual) - self._log(stated), prior=PRIOR)
+
+    @property
+    def remembered(self) -> tuple[int, int]:
+        """How many names and groups are held."""
+        return len(self._names), len(self._seen) + len(self._ratios)
+
+    def _log(self, figure: float) -> float:
+        return log(figure + self.floor)
+
+    def _shifted(self, stated: float, shift: float) -> float:
+        return max(0.0, exp(self._log(stated) + shift) - self.floor)
+
+
+def _learn(table: _Bounded[Group, LogMean], group: Group, sample: float, *, prior: int = 0) -> None:
+    mean = table.get(group) or LogMean(count=prior)
+    mean.add(sample)
+    table.put(group, mean)
+
+
+@define
+class Estimator:
+    """Estimates tokens and load times, and learns from every load."""
+
+    _tokens: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_TOKENS, 1.0))
+    _seconds: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_LOAD_S, 1e-4))
+
+    def estimate(
+        self,
+        info: SourceInfo | None,
+        name: str,
+        survey: Survey | None,
+        tokens: int | None,
+        load_s: float | None,
+    ) -> Estimate:
+        """Tokens and seconds that loading `name` will take.
+
+        A prediction's own figures win. Then, for each: what this name came to when it was loaded
+        before; what its source states of it, times what its statements for such names were off
+        by; what was seen of the source and the name's suffix, of the source, of everything; a
+        default. A figure that is negative, NaN or infinite counts as not stated.
+
+        Args:
+            info: the source that would load it; None: there is none.
+            name: the resource's name, without its kind.
+            survey: what the source says of this name now.
+            tokens: the prediction's own figure.
+            load_s: the prediction's own figure, in seconds.
+        """
+        source = info.id if info else None
+        suffix = suffix_of(name)
+        size, size_basis = float(tokens or 0), "prediction"
+        if _sound(tokens) is None:
+            stated = _stated(survey.tokens if survey else None, info.tokens if info else None)
+            size, size_basis = self._tokens.estimate(source, name, suffix, stated)
+        time, time_basis = load_s or 0.0, "prediction"
+        if _sound(load_s) is None:
+            stated = _stated(survey.load_s if survey else None, info.load_s if info else None)
+            time, time_basis = self._seconds.estimate(source, name, suffix, stated)
+        return Estimate(round(size), time, f"tokens: {size_basis}; time: {time_basis}")
+
+    def observe(
+        self,
+        info: SourceInfo | None,
+        name: str,
+        *,
+        estimated_tokens: int | None,
+        tokens: int,
+        load_s: float,
+        estimated_load_s: float | None = None,
+    ) -> None:
+        """A load has ended.
+
+        Args:
+            info: the source that loaded it.
+            name: the resource's name, without its kind.
+            estimated_tokens: what the source's survey had said; None: its constant, if any.
+            tokens: what it came to.
+            load_s: seconds that it took.
+            estimated_load_s: as `estimated_tokens`, in seconds.
+        """
+        source = info.id if info else None
+        suffix = suffix_of(name)
+        if _sound(tokens) is not None:
+            stated = _stated(estimated_tokens, info.tokens if info else None)
+            self._tokens.observe(source, name, suffix, stated, tokens)
+        if _sound(load_s) is not None:
+            stated = _stated(estimated_load_s, info.load_s if info else None)
+            self._seconds.observe(source, name, suffix, stated, load_s)
+
+    def remembered(self) -> dict[str, int]:
+        """How much is held, for health reports: `names` and `groups`, each of them bounded."""
+        names, groups = zip(self._tokens.remembered, self._seconds.remembered, strict=True)
+        return {"names": sum(names), "groups": sum(groups)}
+
+
+def _sound(figure: float | None) -> float | None:
+    """The figure, unless it is none that a size or time can have."""
+    if figure is None or not isfinite(figure) or figure < 0:
+        return None
+    return figure
+
+
+def _stated(surveyed: float | None, constant: float | None) -> float | None:
+    own = _sound(surveyed)
+    return own if own is not None else _sound(constant)

@@ -1,0 +1,236 @@
+"""Loads from the wish to the end: who wants them, who waits, and what they hold.
+
+At most one live flight for each cache key. A flight whose result nobody may use any more
+(cancelled, abandoned) leaves the table of live ones, but keeps its source's slot until the
+source's code has really ended.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+from typing import Any
+
+from attrs import Factory, define, field, frozen
+
+from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.keys import matches
+from prefetch_scheduler.policies.source_info import SourceInfo
+from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
+
+
+class State(Enum):
+    """Where a flight is."""
+
+    QUEUED = auto()  # in the planner's queue
+    HANDED = auto()  # in the background pool, waiting for a permit
+    RUNNING = auto()  # the source's code runs, within its claim to a slot
+    LINGERING = auto()  # its claim ran out; the source's code still runs
+    STORING = auto()  # loaded, the cache has not answered yet
+    GONE = auto()  # cancelled or abandoned: only its source slot is left
+
+
+@define(eq=False)
+class Want:
+    """Why one session wants a flight, other than a reader waiting for it."""
+
+    session: str
+    cause: Cause
+    plan: int = 0
+    depth: int = 0
+    """0: predicted by the host; 1, 2: came out of loaded content (decision D23)."""
+
+
+@define(eq=False)
+class Waiter:
+    """A reader that waits for a flight."""
+
+    ticket: Any
+    session: str
+    since: float
+    part: str | None = None
+    """The key of the part it wants; None: the whole."""
+    uncounted: bool = False
+    """Whether it is a late hit or a miss depends on whether the background pool has started it."""
+
+
+@frozen
+class Rank:
+    """Where a flight stands in its queue (decision D1): smaller is sooner."""
+
+    priority: Priority
+    density: float
+    key: str
+
+    @property
+    def order(self) -> tuple[int, float, str]:
+        return (int(self.priority), -self.density, self.key)
+
+
+@define(eq=False)
+class Flight:
+    id: int
+    stored: str
+    key: str
+    name: str
+    sources: tuple[SourceInfo, ...]
+    """The sources to try, in order; alternatives after the first (decision D24)."""
+    cause: Cause
+    rank: Rank
+    pool: Pool
+    lane: Lane
+    session: str
+    """The session it was made for."""
+    created_at: float
+    ready_at: float
+    """Engine time before which a background load does not start."""
+    tokens: int = 0
+    load_s: float = 0.0
+    surveyed_tokens: int | None = None
+    surveyed: bool = False
+    """Its source has said that it may be loaded ahead."""
+    reason: str = ""
+    state: State = State.QUEUED
+    source_at: int = 0
+    wants: dict[str, Want] = Factory(dict)
+    waiters: list[Waiter] = Factory(list)
+    parts: dict[str, Content] = Factory(dict)
+    """Parts that the source has yielded so far, by key."""
+    pin_for: set[str] = Factory(set)
+    epoch: int = 0
+    asked_at: float = 0.0
+    overtaken: bool = False
+    """The resource changed after the load was dispatched: its result must not be stored."""
+    reloaded: bool = False
+    """It is the one repetition of an overtaken or abandoned load."""
+    requeue: bool = False
+    """Taken back from the background pool to run in another one."""
+    prefetch_id: int = 0
+    """Under which number it was counted as a started prefetch; 0: it was not."""
+    used: bool = False
+    entry: Entry | None = None
+
+    @property
+    def source(self) -> SourceInfo:
+        return self.sources[self.source_at]
+
+    @property
+    def is_prefetch(self) -> bool:
+        return self.cause is not Cause.DEMAND
+
+    @property
+    def owner(self) -> str:
+        """The session it is counted for: its own, unless only others want it by now."""
+        if not self.wants or self.session in self.wants:
+            return self.session
+        return next(iter(self.wants))
+
+    @property
+    def own_pool(self) -> Pool:
+        """The pool that its lane and priority ask for."""
+        if self.lane is Lane.BACKGROUND:
+            return Pool.P3
+        return (Pool.P0, Pool.P1, Pool.P2)[min(self.rank.priority, Priority.P2)]
+
+    @property
+    def dispatched(self) -> bool:
+        return self.state not in (State.QUEUED, State.GONE)
+
+
+@define
+class FlightTable:
+    """All flights, by number and by cache key, and what each source has under way."""
+
+    by_id: dict[int, Flight] = field(init=False, default=Factory(dict))
+    live: dict[str, Flight] = field(init=False, default=Factory(dict))
+    at_source: dict[int, set[int]] = field(init=False, default=Factory(dict))
+    """Flights that hold a slot of a source: handed over or running, stuck ones included."""
+    stuck: dict[int, set[int]] = field(init=False, default=Factory(dict))
+    """Of these, the ones past their claim, cancelled or abandoned, whose code has not ended."""
+    last_id: int = 0
+
+    def next_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+    def add(self, flight: Flight) -> None:
+        self.by_id[flight.id] = flight
+        self.live[flight.stored] = flight
+
+    def detach(self, flight: Flight) -> None:
+        """Take a flight out of the live ones; it is forgotten once its source slot is free."""
+        flight.state = State.GONE
+        if self.live.get(flight.stored) is flight:
+            del self.live[flight.stored]
+        if not self._holds_source(flight):
+            self.by_id.pop(flight.id, None)
+
+    def renumber(self, flight: Flight) -> None:
+        """Give a flight a new number for another attempt; late reports of the old one miss it."""
+        if self._holds_source(flight):
+            ghost = Flight(
+                flight.id,
+                flight.stored,
+                flight.key,
+                flight.name,
+                flight.sources,
+                flight.cause,
+                flight.rank,
+                flight.pool,
+                flight.lane,
+                flight.session,
+                flight.created_at,
+                flight.ready_at,
+                source_at=flight.source_at,
+                state=State.GONE,
+            )
+            self.by_id[flight.id] = ghost
+        else:
+            self.by_id.pop(flight.id, None)
+        flight.id = self.next_id()
+        self.by_id[flight.id] = flight
+
+    def _holds_source(self, flight: Flight) -> bool:
+        return flight.id in self.at_source.get(flight.source.id, ())
+
+    def take_source(self, flight: Flight) -> None:
+        self.at_source.setdefault(flight.source.id, set()).add(flight.id)
+
+    def mark_stuck(self, flight: Flight) -> None:
+        if self._holds_source(flight):
+            self.stuck.setdefault(flight.source.id, set()).add(flight.id)
+
+    def free_source(self, flight: Flight) -> None:
+        """The source's code for this flight has ended, or never began."""
+        for held in (self.at_source, self.stuck):
+            ids = held.get(flight.source.id)
+            if ids is not None:
+                ids.discard(flight.id)
+                if not ids:
+                    del held[flight.source.id]
+        if flight.state is State.GONE:
+            self.by_id.pop(flight.id, None)
+
+    def running_at(self, source: int) -> int:
+        return len(self.at_source.get(source, ()))
+
+    def stuck_at(self, source: int) -> int:
+        return len(self.stuck.get(source, ()))
+
+    def covered_by(self, pattern: str) -> Iterator[Flight]:
+        """Live flights whose key an invalidation pattern covers."""
+        if not pattern.endswith("*") and pattern in self.live:
+            yield self.live[pattern]
+            return
+        yield from [f for f in self.live.values() if matches(pattern, f.stored)]
+
+    def wanted_by(self, session: str) -> list[Flight]:
+        return [f for f in self.live.values() if session in f.wants]
+
+    def find_waiter(self, ticket: Any) -> tuple[Flight, Waiter] | None:
+        for flight in self.live.values():
+            for waiter in flight.waiters:
+                if waiter.ticket is ticket:
+                    return flight, waiter
+        return None
+
+    def live_ids(self) -> Iterable[int]:
+        return [f.id for f in self.live.values()]

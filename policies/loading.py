@@ -1,0 +1,345 @@
+"""What becomes of loads: results, failures, alternatives, cancels (decisions D15, D22 to D25)."""
+
+from typing import assert_never
+
+from prefetch_scheduler.policies import ending, submitting
+from prefetch_scheduler.policies.cache_events import Put
+from prefetch_scheduler.policies.content import Entry
+from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
+from prefetch_scheduler.policies.flights import Flight, State, Waiter
+from prefetch_scheduler.policies.metrics_events import (
+    DemandLoaded,
+    Dropped,
+    LateHit,
+    Miss,
+    PrefetchCancelled,
+    PrefetchFailed,
+    PrefetchLoaded,
+    PrefetchStarted,
+    PrefetchUsed,
+)
+from prefetch_scheduler.policies.planner_events import (
+    Answer,
+    Refuse,
+    ResourceFailed,
+    ResourceLoaded,
+    Tell,
+    ToCache,
+)
+from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.pool_events import (
+    Abandoned,
+    Ended,
+    Failed,
+    Loaded,
+    LoadReport,
+    LoadResult,
+    PartLoaded,
+    PoolReport,
+    Released,
+    Started,
+)
+from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Reason
+
+
+def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
+    if report.reset:
+        _pool_restarted(s, report, now)
+    else:
+        s.slots.grant(report.pool, report.credits)
+        s.slots.permits -= report.permits_returned
+    for item in report.reports:
+        flight = s.flights.by_id.get(item.id)
+        if flight is not None:
+            _on_report(s, report.pool, flight, item, now)
+
+
+def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, now: float) -> None:
+    match item:
+        case Started():
+            _started(s, pool, flight)
+        case Released():
+            _released(s, pool, flight, item)
+        case PartLoaded():
+            _part(s, flight, item, now)
+        case Loaded():
+            s.slots.release(pool, item.id)
+            s.flights.free_source(flight)
+            _loaded(s, flight, item.result, now)
+        case Failed():
+            s.slots.release(pool, item.id)
+            s.flights.free_source(flight)
+            if flight.state is State.GONE:
+                pass
+            elif item.excluded:
+                _not_to_be_prefetched(s, flight, item.error, now)
+            else:
+                attempt_failed(s, flight, item.error, now, item.exception)
+        case Abandoned():
+            s.slots.release(pool, item.id)
+            s.flights.mark_stuck(flight)
+            if flight.state is not State.GONE:
+                seconds = flight.source.load_timeout_s or s.config.execution.load_timeout_s
+                attempt_failed(s, flight, f"not loaded within {seconds:g} s", now, late=True)
+        case Ended():
+            s.slots.release(pool, item.id)
+            s.flights.free_source(flight)
+            s.count(Dropped("late_result"))
+        case _:
+            assert_never(item)
+
+
+def _started(s: PlannerState, pool: Pool, flight: Flight) -> None:
+    s.slots.started(pool, flight.id)
+    if flight.state is State.HANDED:
+        flight.state = State.RUNNING
+        flight.requeue = False
+        for waiter in flight.waiters:
+            if waiter.uncounted:
+                waiter.uncounted = False
+                s.count(LateHit(waiter.session, flight.key))
+    if flight.is_prefetch and flight.prefetch_id == 0:
+        flight.prefetch_id = flight.id
+        s.count(
+            PrefetchStarted(
+                flight.id, flight.owner, flight.key, flight.cause, flight.tokens, flight.reason
+            )
+        )
+        if flight.state is State.GONE:  # the cancel crossed its start
+            s.count(PrefetchCancelled(flight.id, Reason.REPLACED))
+
+
+def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> None:
+    s.slots.release(pool, item.id)
+    if not item.started:
+        s.flights.free_source(flight)
+        if flight.requeue and flight.state is State.HANDED:
+            _requeue_withdrawn(s, flight)
+        return
+    s.flights.mark_stuck(flight)
+    if item.timed_out and flight.state is State.RUNNING:
+        flight.state = State.LINGERING
+        text = f"{flight.key}: not loaded within {pool.upper()}'s time; going on without it"
+        s.log("warning", text, flight.key, flight.owner)
+        s.note(flight.key, "timed out", f"pool {pool}", flight.owner)
+
+
+def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:
+    flight.requeue = False
+    flight.state = State.QUEUED
+    flight.pool = Pool.DEMAND if flight.waiters else flight.own_pool
+    if flight.waiters and flight.prefetch_id == 0:
+        flight.cause = Cause.DEMAND
+    for waiter in flight.waiters:
+        if waiter.uncounted:
+            waiter.uncounted = False
+            s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
+    s.queue.add(flight)
+
+
+def _part(s: PlannerState, flight: Flight, item: PartLoaded, now: float) -> None:
+    if flight.state is State.GONE:
+        return
+    content = item.content.placed(
+        key=item.key, source=flight.source.name, loaded_at=s.wall, layer=None
+    )
+    flight.parts[item.key] = content
+    for waiter in [w for w in flight.waiters if w.part == item.key]:
+        flight.waiters.remove(waiter)
+        _mark_used(s, flight, waiter, now)
+        s.emit(Answer(waiter.ticket, content, flight.asked_at, flight.epoch, flight.source.id))
+
+
+def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> None:
+    if flight.prefetch_id and not flight.used:
+        flight.used = True
+        s.count(PrefetchUsed(flight.prefetch_id, waiter.session, now - waiter.since))
+
+
+def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
+    content = result.content
+    tokens = content.tokens or 0
+    s.estimator.observe(
+        flight.source,
+        flight.name,
+        estimated_tokens=flight.surveyed_tokens,
+        tokens=tokens,
+        load_s=result.load_s,
+    )
+    if flight.state is State.GONE:
+        s.count(Dropped("late_result"))
+        return
+    s.availability.succeeded(flight.stored)
+    if flight.prefetch_id:
+        s.count(PrefetchLoaded(flight.prefetch_id, tokens, result.load_s))
+    else:
+        s.count(DemandLoaded(flight.owner, flight.key, tokens, result.load_s))
+    if flight.overtaken:
+        overtaken(s, flight, now)
+        return
+    entry = _entry(s, flight, result, now)
+    for waiter in flight.waiters:
+        s.emit(Answer(waiter.ticket, entry.content, flight.asked_at, flight.epoch, entry.source_id))
+    owner = flight.owner
+    flight.waiters.clear()
+    flight.state = State.STORING
+    flight.entry = entry
+    s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
+    s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
+    if flight.source.expands:
+        submitting.await_follow_ups(s, flight, owner)
+
+
+def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> Entry:
+    """The cache's record; unread only where nobody waited for the prefetch."""
+    content = result.content.placed(
+        key=flight.key, source=flight.source.name, loaded_at=s.wall, layer=None
+    )
+    for waiter in flight.waiters:
+        _mark_used(s, flight, waiter, now)
+    unread = bool(flight.prefetch_id) and not flight.used
+    return Entry(
+        stored=flight.stored,
+        content=content,
+        source_id=flight.source.id,
+        epoch=flight.epoch,
+        asked_at=flight.asked_at,
+        loaded_at=now,
+        load_s=result.load_s,
+        session=flight.owner,
+        priority=flight.rank.priority,
+        lane=flight.lane if unread else None,
+        prefetch_id=flight.prefetch_id if unread else 0,
+        first_read=[None] if unread else [],
+    )
+
+
+def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
+    """The resource changed while it was loaded: load it again for whoever still wants it."""
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchCancelled(flight.prefetch_id, "overtaken by a change"))
+    s.note(flight.key, "overtaken", "changed while it was loaded", flight.owner)
+    if not flight.waiters and (flight.reloaded or not flight.wants):
+        ending.resolve(s, flight, ok=False)
+        s.flights.detach(flight)
+        return
+    again(s, flight, now, demand=bool(flight.waiters))
+
+
+def again(s: PlannerState, flight: Flight, now: float, *, demand: bool) -> None:
+    """Queue another attempt at a flight under a new number."""
+    s.flights.renumber(flight)
+    flight.state = State.QUEUED
+    flight.prefetch_id = 0
+    flight.used = flight.overtaken = False
+    flight.parts.clear()
+    flight.created_at = now
+    if demand:
+        flight.source_at = 0
+        flight.cause = Cause.DEMAND
+        flight.pool = Pool.DEMAND
+    else:
+        flight.reloaded = True
+        flight.pool = flight.own_pool
+    s.queue.add(flight, first=demand)
+
+
+def attempt_failed(
+    s: PlannerState,
+    flight: Flight,
+    error: str,
+    now: float,
+    exception: BaseException | None = None,
+    *,
+    late: bool = False,
+) -> None:
+    """One source failed: try the next one, else mark the key unavailable (decision D24).
+
+    `late`: the load was abandoned (decision D15). Its source's code may still be running.
+    """
+    s.log(
+        "warning" if late else "error", f"{flight.key}: {flight.source.name}: {error}", flight.key
+    )
+    s.note(flight.key, "failed", f"{flight.source.name}: {error}", flight.owner)
+    following = _next_source(s, flight)
+    if following is not None:
+        s.flights.renumber(flight)
+        flight.source_at = following
+        flight.state = State.QUEUED
+        flight.parts.clear()
+        s.queue.add(flight, first=flight.pool is Pool.DEMAND)
+        s.note(flight.key, "alternative", flight.source.name, flight.owner)
+        return
+    _refuse_waiters(s, flight, error, exception, late=late)
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchFailed(flight.prefetch_id, error))
+    if late and flight.wants and not flight.reloaded:
+        _retry_in_background(s, flight, now)
+        return
+    pause = s.availability.failed(flight.stored, now, error)
+    s.note(flight.key, "unavailable", f"for {pause:.1f} s", flight.owner)
+    s.emit(Tell(ResourceFailed(flight.key, flight.owner, error)))
+    ending.resolve(s, flight, ok=False)
+    s.flights.detach(flight)
+
+
+def _not_to_be_prefetched(s: PlannerState, flight: Flight, error: str, now: float) -> None:
+    """The source was asked too late for the plan; a reader who joined gets it all the same."""
+    s.note(flight.key, "not loaded ahead", error, flight.owner)
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchCancelled(flight.prefetch_id, Reason.EXCLUDED))
+    if flight.waiters:
+        again(s, flight, now, demand=True)
+        return
+    ending.resolve(s, flight, ok=False)
+    s.flights.detach(flight)
+
+
+def _next_source(s: PlannerState, flight: Flight) -> int | None:
+    demanded = flight.pool is Pool.DEMAND or bool(flight.waiters)
+    for index in range(flight.source_at + 1, len(flight.sources)):
+        if demanded or s.may_prefetch(flight.sources[index]):
+            return index
+    return None
+
+
+def _retry_in_background(s: PlannerState, flight: Flight, now: float) -> None:
+    flight.lane = Lane.BACKGROUND
+    flight.ready_at = now + s.config.background_start_delay_ms / 1000
+    flight.source_at = s.first_prefetch_source(flight.key)
+    again(s, flight, now, demand=False)
+
+
+def _refuse_waiters(
+    s: PlannerState,
+    flight: Flight,
+    error: str,
+    exception: BaseException | None,
+    *,
+    late: bool,
+) -> None:
+    for waiter in flight.waiters:
+        refusal: PrefetchError = (
+            LoadTimeout(f"{flight.key}: {error}")
+            if late
+            else ResourceUnavailable(f"{flight.key}: {error}")
+        )
+        refusal.__cause__ = exception
+        s.emit(Refuse(waiter.ticket, refusal))
+    flight.waiters.clear()
+
+
+def _pool_restarted(s: PlannerState, report: PoolReport, now: float) -> None:
+    """A pool's new incarnation knows nothing of what was under way: queue that again."""
+    s.slots.reset(report.pool, report.credits)
+    lost = [f for f in s.flights.by_id.values() if f.pool is report.pool and f.dispatched]
+    for flight in lost:
+        if flight.state is State.STORING:
+            continue
+        s.flights.free_source(flight)
+        if flight.prefetch_id and not flight.used:
+            s.count(PrefetchFailed(flight.prefetch_id, "its pool was restarted"))
+        again(s, flight, now, demand=bool(flight.waiters))
+    for flight in [f for f in s.flights.by_id.values() if f.state is State.GONE]:
+        if flight.pool is report.pool:
+            s.flights.free_source(flight)

@@ -1,0 +1,198 @@
+"""A plan: what is done with each candidate, in which order, and why."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from math import fsum, inf
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
+
+LOADED_LANES = (Lane.IMMEDIATE, Lane.BACKGROUND)
+
+
+@frozen
+class Candidate:
+    """One predicted resource with all that the planner knows of it."""
+
+    key: str
+    stored: str
+    """Cache key: the key, with the user for a private source."""
+    role: Role
+    confidence: float
+    """Stated probability that it will be read, 0..1."""
+    reasons: tuple[str, ...]
+    """The predictors' reasons, for people."""
+    tokens: int
+    """Estimated cost."""
+    load_s: float
+    """Estimated load time in seconds."""
+    value: float | None = None
+    """Replaces confidence times the role's multiplier."""
+    source_id: int | None = None
+    obstacle: Reason | None = None
+    """Why it cannot or need not be loaded; None: nothing is in the way."""
+    detail: str = ""
+    """The obstacle in words."""
+    recent: bool = False
+    frequent: bool = False
+    pending: bool = False
+    """Queued or loading already; the caller has charged its tokens."""
+    surveyed_tokens: int | None = None
+    """What its source said of its size, before any correction."""
+    surveyed: bool = False
+    """Whether its source has said what it knows of it."""
+
+
+def candidate_faults(c: Candidate) -> Iterable[str]:
+    """Every figure of a candidate that is negative, NaN, infinite or no probability (D2)."""
+    value = 0.0 if c.value is None else c.value
+    # A chained comparison is False for NaN as well.
+    sizes_hold = 0 <= c.tokens < inf and 0 <= c.load_s < inf and 0 <= value < inf
+    if sizes_hold and 0 <= c.confidence <= 1:
+        return ()
+    faults = [
+        f"{c.key}: estimated {name} {figure!r} is not a finite number of at least 0"
+        for name, figure in (("tokens", c.tokens), ("load_s", c.load_s), ("value", value))
+        if not 0 <= figure < inf
+    ]
+    if not 0 <= c.confidence <= 1:
+        faults.append(f"{c.key}: confidence {c.confidence!r} is not in 0..1")
+    return faults
+
+
+@frozen
+class PlanItem:
+    """What the plan does with one resource."""
+
+    key: str
+    stored: str
+    role: Role
+    confidence: float
+    priority: Priority
+    lane: Lane
+    tokens: int
+    load_s: float
+    value: float
+    start_s: float | None
+    """Predicted start in seconds from the plan; None where nothing is loaded."""
+    finish_s: float | None
+    reason: Reason
+    detail: str = ""
+    reasons: tuple[str, ...] = ()
+    source_id: int | None = None
+    steps: tuple[str, ...] = ()
+    """How its priority came about, in words."""
+    surveyed_tokens: int | None = None
+    surveyed: bool = False
+
+    @property
+    def density(self) -> float:
+        """Value for each token; infinite where it costs none (decision D2)."""
+        return density(self.value, self.tokens)
+
+    @property
+    def rank(self) -> tuple[int, float, str]:
+        """Place in the order of decision D1; smaller is sooner."""
+        return (int(self.priority), -self.density, self.key)
+
+    @property
+    def admitted(self) -> bool:
+        """Whether this plan starts its load (a pending one was started before)."""
+        return self.lane in LOADED_LANES and self.reason is not Reason.PENDING
+
+    @property
+    def explanation(self) -> str:
+        """The decision in words: the steps to the priority, what was in the way, the reasons."""
+        return "; ".join(filter(None, (*self.steps, self.detail, *self.reasons)))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "role": str(self.role),
+            "confidence": self.confidence,
+            "priority": self.priority.name,
+            "lane": str(self.lane),
+            "tokens": self.tokens,
+            "value": _rounded(self.value),
+            "start_ms": _milliseconds(self.start_s),
+            "finish_ms": _milliseconds(self.finish_s),
+            "reason": str(self.reason),
+            "detail": self.explanation,
+        }
+
+
+@frozen
+class Plan:
+    """The answer to one submit."""
+
+    session: str
+    items: tuple[PlanItem, ...]
+    """Immediate, background, deferred, skipped; by decision D1 within each, which in the first
+    two is the order of loading. A very large plan leaves out what it does not load."""
+    token_budget: int
+    tokens_planned: int
+    """Tokens of the loads that this plan starts."""
+    tokens_charged: int
+    """Tokens of the session's earlier loads that are not done yet, charged first (D10)."""
+    value: float
+    """Value of the loads that this plan starts."""
+    value_bound: float
+    """No choice within the same tokens has more value than this (decision D12)."""
+    value_blind: float
+    """Value that an order blind to priority would carry."""
+    time_budget_s: float
+    rejected: Mapping[Reason, int] = field(factory=dict)
+    """How many candidates are not loaded, by reason; also those that `items` leaves out."""
+
+    def without(self, dropped: Collection[str], reason: Reason) -> "Plan":
+        """The plan after loads of these cache keys were given up: skipped, for that reason."""
+        gone = [i for i in self.items if i.lane in LOADED_LANES and i.stored in dropped]
+        if not gone:
+            return self
+        skipped = [
+            evolve(i, lane=Lane.SKIPPED, reason=reason, detail="", start_s=None, finish_s=None)
+            for i in gone
+        ]
+        stays = [i for i in self.items if i.lane not in LOADED_LANES or i.stored not in dropped]
+        first = [i for i in stays if i.lane is not Lane.SKIPPED]
+        last = sorted([*(i for i in stays if i.lane is Lane.SKIPPED), *skipped], key=_rank)
+        admitted = [i for i in first if i.admitted]
+        return evolve(
+            self,
+            items=(*first, *last),
+            tokens_planned=sum(i.tokens for i in admitted),
+            value=fsum(i.value for i in admitted),
+            rejected=Counter(self.rejected) + Counter({reason: len(gone)}),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `plan --json`: times in milliseconds, null where nothing is loaded."""
+        return {
+            "token_budget": self.token_budget,
+            "tokens_planned": self.tokens_planned,
+            "tokens_charged": self.tokens_charged,
+            "value": _rounded(self.value),
+            "value_bound": _rounded(self.value_bound),
+            "value_blind": _rounded(self.value_blind),
+            "items": [item.to_dict() for item in self.items],
+            "rejected": {str(reason): count for reason, count in sorted(self.rejected.items())},
+        }
+
+
+def density(value: float, tokens: int) -> float:
+    """Value for each token; infinite where it costs none (decision D2)."""
+    return value / tokens if tokens else inf
+
+
+def _rank(item: PlanItem) -> tuple[int, float, str]:
+    return item.rank
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)  # 0.92 * 1.5 is 1.3800000000000001; nobody wants to read that
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

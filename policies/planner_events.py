@@ -1,0 +1,285 @@
+"""What the planner is told by hosts, and the effects it asks for.
+
+Tickets are opaque here: whatever the shell passes in, it gets back in the answering effect.
+"""
+
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from prefetch_scheduler.policies.cache_events import CacheCommand, CacheReport
+from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.metrics_events import MetricsEvent
+from prefetch_scheduler.policies.plan import Plan
+from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
+from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, RemovalCause
+
+DEFAULT_SESSION = "default"
+
+# ---- from hosts ----------------------------------------------------------------------------
+
+
+@frozen
+class Submit:
+    """Plan these predictions for a session. Answered by `PlanMade`, then `ImmediateDone`."""
+
+    session: str
+    predictions: tuple[Prediction, ...]
+    terms: Terms = field(factory=Terms)
+    context: str | None = None
+    """The context they belong to; None: the session's present one."""
+    ticket: Any = field(default=None, eq=False)
+
+
+@frozen
+class Demand:
+    """A reader needs this now. Answered by `Answer`, `Refuse` or `Retry`."""
+
+    session: str
+    key: str
+    ticket: Any = field(default=None, eq=False)
+    at: float = 0.0
+    """Engine time at which the reader asked."""
+    seen: float = -1.0
+    """`loaded_at` of the resident entry that the reader turned down as stale; -1: it saw none."""
+    not_before: float = -1.0
+    """A load dispatched before this is too old to join."""
+    whole: str | None = None
+    """Key of the whole that this key is a part of."""
+    attempt: int = 0
+    """How often this read has been asked before."""
+    counted: bool = False
+    """Whether this read has been counted already as a hit, late hit, joined or miss."""
+
+
+@frozen
+class Forsake:
+    """The reader of this ticket waits no longer."""
+
+    ticket: Any = field(eq=False)
+
+
+@frozen
+class CancelPlan:
+    """The host takes back the submit of this ticket."""
+
+    ticket: Any = field(eq=False)
+
+
+@frozen
+class SessionStarted:
+    """A session begins: its pins and prefill are loaded."""
+
+    session: str
+    project: str | None = None
+    user: str | None = None
+
+
+@frozen
+class SessionEnded:
+    session: str
+
+
+@frozen
+class ProjectSwitched:
+    session: str
+    project: str
+
+
+@frozen
+class UserLoggedIn:
+    session: str
+    user: str
+
+
+@frozen
+class ContextChanged:
+    session: str
+    context: str
+
+
+@frozen
+class HostBusy:
+    """The host declares itself busy: no background load starts until `HostIdle`."""
+
+
+@frozen
+class HostIdle:
+    pass
+
+
+@frozen
+class PinKey:
+    """Load a key if need be and keep it for the session. Answered by `Done` or `Refuse`."""
+
+    session: str
+    key: str
+    ticket: Any = field(default=None, eq=False)
+
+
+@frozen
+class UnpinKey:
+    session: str
+    key: str
+
+
+@frozen
+class PlannerTick:
+    """The machine's next deadline has come."""
+
+
+PlannerEvent = (
+    Submit
+    | Demand
+    | Forsake
+    | CancelPlan
+    | SessionStarted
+    | SessionEnded
+    | ProjectSwitched
+    | UserLoggedIn
+    | ContextChanged
+    | HostBusy
+    | HostIdle
+    | PinKey
+    | UnpinKey
+    | PlannerTick
+    | PoolReport
+    | Surveyed
+    | Expanded
+    | CacheReport
+)
+
+# ---- effects -------------------------------------------------------------------------------
+
+
+@frozen
+class ToPool:
+    pool: Pool
+    command: PoolCommand
+
+
+@frozen
+class ToCache:
+    command: CacheCommand
+
+
+@frozen
+class Count:
+    event: MetricsEvent
+
+
+@frozen
+class Answer:
+    """The content for a reader, with what it must check before it uses it."""
+
+    ticket: Any = field(eq=False)
+    content: Content
+    asked_at: float
+    """Engine time at which the load was dispatched."""
+    epoch: int
+    source_id: int
+    entry: Entry | None = field(default=None, eq=False)
+
+
+@frozen
+class Refuse:
+    ticket: Any = field(eq=False)
+    error: PrefetchError = field(eq=False)
+
+
+@frozen
+class Retry:
+    """Read the published view again: it holds something newer than the reader saw."""
+
+    ticket: Any = field(eq=False)
+    counted: bool = False
+    """The read was counted before its planner failed; it must not be counted again."""
+
+
+@frozen
+class PlanMade:
+    ticket: Any = field(eq=False)
+    plan: Plan
+
+
+@frozen
+class ImmediateDone:
+    """All P0 and P1 items of the plan are loaded (`ok`), or one of them cannot be."""
+
+    ticket: Any = field(eq=False)
+    ok: bool
+
+
+@frozen
+class Done:
+    """What this ticket asked for has been taken on."""
+
+    ticket: Any = field(eq=False)
+
+
+@frozen
+class Log:
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+    key: str = ""
+    session: str = ""
+
+
+# ---- what subscribers are told -------------------------------------------------------------
+
+
+@frozen
+class ResourceLoaded:
+    key: str
+    session: str
+    tokens: int
+    cause: Cause
+
+
+@frozen
+class ResourceFailed:
+    key: str
+    session: str
+    error: str
+
+
+@frozen
+class ResourceEvicted:
+    """An entry left the cache; `cause` says why."""
+
+    key: str
+    cause: RemovalCause
+    layer: Layer | None = None
+
+
+@frozen
+class ContextSwitched:
+    session: str
+    context: str
+
+
+HostEvent = ResourceLoaded | ResourceFailed | ResourceEvicted | ContextSwitched
+
+
+@frozen
+class Tell:
+    """Tell the host's subscribers."""
+
+    event: HostEvent
+
+
+PlannerEffect = (
+    ToPool
+    | ToCache
+    | Count
+    | Answer
+    | Refuse
+    | Retry
+    | PlanMade
+    | ImmediateDone
+    | Done
+    | Log
+    | Tell
+)

@@ -1,0 +1,136 @@
+"""Everything the planner knows, in one place, and the effects collected while an event is handled.
+
+The planner's rules are functions over this state, grouped by what they react to:
+`submitting` (plans), `dispatching` (slots), `loading` (what pools report), `demanding` (readers),
+`changing` (contexts, sessions, the cache's reports). `planner` ties them together.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Literal
+
+from attrs import define, field, frozen
+
+from prefetch_scheduler.policies.availability import Availability
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.estimates import Estimator
+from prefetch_scheduler.policies.flights import FlightTable
+from prefetch_scheduler.policies.keys import cache_key, kind_of
+from prefetch_scheduler.policies.metrics_events import MetricsEvent, Note
+from prefetch_scheduler.policies.planner_events import Count, Log, PlannerEffect
+from prefetch_scheduler.policies.sessions import (
+    Expanding,
+    MadePlan,
+    PendingPlan,
+    PlanState,
+    SessionState,
+)
+from prefetch_scheduler.policies.slots import Slots
+from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.waiting import WaitingRoom
+
+
+@frozen
+class ResidentNote:
+    """What the planner remembers of an entry that the cache holds."""
+
+    version: Hashable
+    loaded_at: float
+    tokens: int
+
+
+@define(eq=False)
+class PlannerState:
+    config: Config
+    table: SourceTable
+    slots: Slots = field(init=False)
+    flights: FlightTable = field(init=False, factory=FlightTable)
+    queue: WaitingRoom = field(init=False, factory=WaitingRoom)
+    availability: Availability = field(init=False)
+    estimator: Estimator = field(init=False, factory=Estimator)
+    usage: UsageHistory = field(init=False, factory=UsageHistory)
+    habits: Habits = field(init=False, factory=Habits)
+    sessions: dict[str, SessionState] = field(init=False, factory=dict)
+    crossing: dict[str, float] = field(init=False, factory=dict)
+    """Session -> when its change of context cancels, unless a submit comes first (D25)."""
+    plans: dict[int, PlanState] = field(init=False, factory=dict)
+    pending: dict[int, PendingPlan] = field(init=False, factory=dict)
+    made: list[MadePlan] = field(init=False, factory=list)
+    """Plans made while the event in hand was handled."""
+    expanding: OrderedDict[int, Expanding] = field(init=False, factory=OrderedDict)
+    """Flight -> for whom its content is asked for follow-up predictions."""
+    resident: dict[str, ResidentNote] = field(init=False, factory=dict)
+    last_plan: int = field(init=False, default=0)
+    epoch: int = field(init=False, default=0)
+    """The newest invalidation that has been taken note of."""
+    host_busy: bool = field(init=False, default=False)
+    wall: float = field(init=False, default=0.0)
+    today: int = field(init=False, default=0)
+    out: list[PlannerEffect] = field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        run = self.config.execution
+        self.slots = Slots(self.config)
+        self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
+
+    # ---- effects --------------------------------------------------------------------------
+
+    def emit(self, effect: PlannerEffect) -> None:
+        self.out.append(effect)
+
+    def count(self, event: MetricsEvent) -> None:
+        self.out.append(Count(event))
+
+    def note(self, key: str, event: str, reason: str = "", session: str = "") -> None:
+        """One line of the key's story."""
+        self.out.append(Count(Note(key, event, reason, session)))
+
+    def log(
+        self,
+        level: Literal["debug", "info", "warning", "error"],
+        text: str,
+        key: str = "",
+        session: str = "",
+    ) -> None:
+        self.out.append(Log(level, text, key, session))
+
+    # ---- sessions and sources -------------------------------------------------------------
+
+    def session(self, name: str) -> SessionState:
+        """The session of that name; it comes into being when it is first spoken of."""
+        found = self.sessions.get(name)
+        if found is None:
+            found = self.sessions[name] = SessionState(name)
+        return found
+
+    def stored(self, key: str, session: SessionState) -> str:
+        """The cache key of a resource as this session sees it."""
+        return cache_key(key, session.user, private=self.table.is_private(kind_of(key)))
+
+    def may_prefetch(self, source: SourceInfo) -> bool:
+        """Prediction is never permission: read-only, and remote only where the host opted in."""
+        return source.read_only and (not source.remote or self.config.execution.prefetch_remote)
+
+    def prefetch_sources(self, key: str) -> tuple[SourceInfo, ...]:
+        return tuple(s for s in self.table.by_kind.get(kind_of(key), ()) if self.may_prefetch(s))
+
+    def first_prefetch_source(self, key: str) -> int:
+        """Place of the first source of the key's kind that may be prefetched; 0 if none may."""
+        sources = self.table.by_kind.get(kind_of(key), ())
+        return next((i for i, source in enumerate(sources) if self.may_prefetch(source)), 0)
+
+    def source_open(self, source: SourceInfo, *, demand: bool) -> bool:
+        """Whether the source takes one more load (decision D15).
+
+        Prefetching counts what is stuck against the source; demand gets a fresh slot beside it.
+        """
+        running = self.flights.running_at(source.id)
+        if demand:
+            working = running - self.flights.stuck_at(source.id)
+            return source.max_concurrency is None or working < source.max_concurrency
+        return running < (source.max_concurrency or self.config.execution.max_source_concurrency)
+
+    def choked(self, source: SourceInfo) -> bool:
+        """Whether so many loads of the source are stuck that even demand fails at once."""
+        return self.flights.stuck_at(source.id) >= self.config.execution.max_stuck_per_source

@@ -1,0 +1,298 @@
+"""The planning pipeline: merge, prioritise, fit tokens and time, give each item a reason.
+
+Strict priority (decisions D1, D12): candidates are taken in the order of priority, then falling
+density, then key, and what is taken is never given back. So nothing that ranks lower can change
+what becomes of an item, and a lower class never takes budget from a higher one. As in the
+specification's loop, an item that does not fit is passed over, and smaller ones after it may use
+what it left. The cost of that order is in the plan: `value` against `value_blind`.
+
+Runtime complexity: O(n log n), one sort.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import floor, fsum
+
+from attrs import define, field, frozen
+
+from prefetch_scheduler.policies.bound import fractional_bound, greedy_value
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.errors import InvalidPrediction
+from prefetch_scheduler.policies.plan import (
+    LOADED_LANES,
+    Candidate,
+    Plan,
+    PlanItem,
+    candidate_faults,
+    density,
+)
+from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.priority import PriorityRules, in_words
+from prefetch_scheduler.policies.scheduling import SlotSchedule
+from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
+
+ITEMISED_LIMIT = 10_000
+"""With more candidates than this, those that are not loaded are counted and not listed."""
+
+_ROLE_ORDER = {role: place for place, role in enumerate(Role)}
+"""`Role` is declared from the most to the least urgent (decision D7)."""
+
+
+@frozen
+class Merged:
+    """All predictions of one key as one (decision D9)."""
+
+    key: str
+    role: Role
+    confidence: float
+    tokens: int | None = None
+    load_s: float | None = None
+    value: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def merged(predictions: Iterable[Prediction]) -> tuple[Merged, ...]:
+    """One item for each key, in the order of first mention.
+
+    Highest confidence, most urgent role, every reason; of sizes, times and values that several
+    predictions state, the largest, so that the result does not depend on their order.
+    """
+    by_key: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        by_key.setdefault(prediction.key, []).append(prediction)
+    return tuple(_merged(key, same) for key, same in by_key.items())
+
+
+def _merged(key: str, same: Sequence[Prediction]) -> Merged:
+    if len(same) == 1:
+        (p,) = same
+        reasons = (p.reason,) if p.reason else ()
+        return Merged(key, Role(p.role), p.confidence, p.tokens, p.load_s, p.value, reasons)
+    return Merged(
+        key=key,
+        role=min((Role(p.role) for p in same), key=_ROLE_ORDER.__getitem__),
+        confidence=max(p.confidence for p in same),
+        tokens=max((p.tokens for p in same if p.tokens is not None), default=None),
+        load_s=max((p.load_s for p in same if p.load_s is not None), default=None),
+        value=max((p.value for p in same if p.value is not None), default=None),
+        reasons=tuple(dict.fromkeys(p.reason for p in same if p.reason)),
+    )
+
+
+def plan_budget(terms: Terms, config: Config) -> int:
+    """Tokens that one plan may spend (decision D11).
+
+    The smallest of what remains of each limit and the plan's own budget; where it names none,
+    the configured one times the quality mode.
+    """
+    own: float
+    if terms.token_budget is not None:
+        own = terms.token_budget
+    else:
+        own = config.max_prefetch_tokens * config.execution.mode_multipliers[terms.mode]
+    least = min([own, *terms.limits.values()])
+    return least if isinstance(least, int) else floor(least + 1e-9)  # 100 * 0.29 is 28.999...
+
+
+def make_plan(
+    session: str,
+    candidates: Sequence[Candidate],
+    terms: Terms,
+    config: Config,
+    *,
+    charged_tokens: int = 0,
+    charged_background: int = 0,
+    budget: int | None = None,
+) -> Plan:
+    """Decide what becomes of each candidate. Their keys must differ: see `merged`.
+
+    Args:
+        session: whose plan it is.
+        candidates: what was predicted, with estimates and obstacles.
+        terms: budgets, urgency, mode and overrides of this plan.
+        config: thresholds, limits and multipliers.
+        charged_tokens: tokens of the session's loads that are queued or running (decision D10).
+        charged_background: those of them that are in the background lane.
+        budget: tokens to spend in place of `plan_budget` (follow-ups share an older plan's rest).
+
+    Raises:
+        InvalidPrediction: an estimate is negative, NaN or infinite (decision D2); names each.
+    """
+    faults = tuple(fault for c in candidates for fault in candidate_faults(c))
+    if faults:
+        raise InvalidPrediction(faults)
+    granted = plan_budget(terms, config) if budget is None else max(0, budget)
+    time_ms = config.time_budget_ms if terms.time_budget_ms is None else terms.time_budget_ms
+    rows = _rated(candidates, terms, config)
+    in_order = _by_priority(rows)
+    left = max(0, granted - charged_tokens)
+    background_left = max(0, config.execution.max_background_tokens - charged_background)
+    _Fitting(config, left, background_left, time_ms / 1000).fit_all(in_order)
+    items, rejected = _itemised(in_order, itemise=len(candidates) <= ITEMISED_LIMIT)
+    started = [item for item in items if item.admitted]
+    value = fsum(item.value for item in started)
+    # What either order may choose from: all that is not pending and has nothing in the way.
+    choice = [(row.value, row.item.tokens) for row in rows if row.open and not row.item.pending]
+    blind = greedy_value(choice, left)
+    return Plan(
+        session=session,
+        items=items,
+        token_budget=granted,
+        tokens_planned=sum(item.tokens for item in started),
+        tokens_charged=charged_tokens,
+        value=value,
+        # No choice exceeds the bound but by the rounding of its last fraction.
+        value_bound=max(fractional_bound(choice, left), value, blind),
+        value_blind=blind,
+        time_budget_s=time_ms / 1000,
+        rejected=rejected,
+    )
+
+
+@define(eq=False)
+class _Row:
+    """A candidate while its fate is worked out."""
+
+    item: Candidate
+    priority: Priority
+    steps: tuple[str, ...]
+    value: float
+    open: bool
+    """Whether nothing but the budgets is in the way."""
+    lane: Lane
+    reason: Reason
+    detail: str
+    start_s: float | None = None
+    finish_s: float | None = None
+
+
+def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> list[_Row]:
+    """The candidates with priority and value, by falling density, then key."""
+    rules, multipliers = PriorityRules(terms, config), config.priorities.value_multipliers
+    decorated: list[tuple[float, str, int, _Row]] = []
+    for place, c in enumerate(candidates):
+        priority, steps = rules.rate(
+            c.role, c.confidence, key=c.key, recent=c.recent, frequent=c.frequent
+        )
+        value = c.confidence * multipliers[c.role] if c.value is None else c.value
+        lane, reason, detail = _hindrance(c, priority, config)
+        is_open = reason is Reason.PLANNED
+        row = _Row(c, priority, steps, value, is_open, lane, reason, detail)
+        decorated.append((-density(value, c.tokens), c.key, place, row))
+    decorated.sort()
+    return [row for _, _, _, row in decorated]
+
+
+def _hindrance(c: Candidate, priority: Priority, config: Config) -> tuple[Lane, Reason, str]:
+    """Why it is not loaded whatever the budgets, or else the lane that its priority asks for."""
+    if c.obstacle is not None:
+        return Lane.SKIPPED, c.obstacle, c.detail
+    least = config.min_confidence_for_prefetch
+    if c.confidence < least:
+        detail = f"confidence {c.confidence:g} is below {least:g}"
+        return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
+    if priority is Priority.P4:
+        return Lane.DEFERRED, Reason.PRIORITY_DEFERRED, "P4 is loaded only when asked for"
+    lane = Lane.IMMEDIATE if priority <= Priority.P2 else Lane.BACKGROUND
+    return lane, Reason.PLANNED, c.detail
+
+
+def _by_priority(rows: Iterable[_Row]) -> list[_Row]:
+    """Rows that are in the order of density, in the order of decision D1."""
+    classes: dict[Priority, list[_Row]] = {priority: [] for priority in Priority}
+    for row in rows:
+        classes[row.priority].append(row)
+    return [row for same in classes.values() for row in same]
+
+
+@define
+class _Fitting:
+    """Budgets and slots as they are used up, while items are taken in the order of D1."""
+
+    config: Config
+    tokens_left: int
+    background_left: int
+    time_budget_s: float
+    slots: SlotSchedule = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.slots = SlotSchedule(self.config)
+
+    def fit_all(self, in_order: Sequence[_Row]) -> None:
+        for row in in_order:
+            if row.open:
+                self._fit(row)
+        # Background comes after all that is immediate, items that did not fit the time included.
+        for row in in_order:
+            if row.lane is Lane.BACKGROUND:
+                row.start_s, row.finish_s = self.slots.background(row.item.load_s)
+
+    def _fit(self, row: _Row) -> None:
+        c = row.item
+        if c.pending:  # under way and charged already: it takes a slot, whatever the budgets
+            row.reason, row.detail = Reason.PENDING, "queued or loading already"
+            if row.lane is Lane.IMMEDIATE:
+                placed = self.slots.immediate(row.priority, c.load_s, None)
+                row.start_s, row.finish_s = placed.start_s, placed.finish_s
+            return
+        if c.tokens > self.tokens_left:
+            row.lane, row.reason = Lane.SKIPPED, Reason.TOKEN_BUDGET_EXCEEDED
+            row.detail = f"{c.tokens} tokens, {self.tokens_left} of the budget are left"
+            return
+        if row.lane is Lane.IMMEDIATE:
+            placed = self.slots.immediate(row.priority, c.load_s, self.time_budget_s)
+            if placed.in_time:
+                row.start_s, row.finish_s = placed.start_s, placed.finish_s
+                self.tokens_left -= c.tokens
+                return
+            row.lane, row.reason = Lane.BACKGROUND, Reason.OVER_TIME_BUDGET
+            row.detail = f"would be there after {placed.finish_s:.3g} s of {self.time_budget_s:g} s"
+        if c.tokens > self.background_left:
+            row.lane, row.reason = Lane.SKIPPED, Reason.BACKGROUND_TOKENS_EXCEEDED
+            text = f"{c.tokens} tokens, {self.background_left} for the background are left"
+            row.detail = f"{row.detail}; {text}" if row.detail else text
+            return
+        self.tokens_left -= c.tokens
+        self.background_left -= c.tokens
+
+
+_LANE_ORDER = (Lane.IMMEDIATE, Lane.BACKGROUND, Lane.DEFERRED, Lane.SKIPPED)
+
+
+def _itemised(
+    in_order: Sequence[_Row], *, itemise: bool
+) -> tuple[tuple[PlanItem, ...], Counter[Reason]]:
+    """The plan's items in plan order, and how many are not loaded, by reason."""
+    lanes: dict[Lane, list[PlanItem]] = {lane: [] for lane in _LANE_ORDER}
+    rejected: Counter[Reason] = Counter()
+    for row in in_order:
+        if row.lane not in LOADED_LANES:
+            rejected[row.reason] += 1
+            if not itemise:
+                continue
+        lanes[row.lane].append(_item(row))
+    return tuple(item for items in lanes.values() for item in items), rejected
+
+
+def _item(row: _Row) -> PlanItem:
+    c = row.item
+    return PlanItem(
+        key=c.key,
+        stored=c.stored,
+        role=c.role,
+        confidence=c.confidence,
+        priority=row.priority,
+        lane=row.lane,
+        tokens=c.tokens,
+        load_s=c.load_s,
+        value=row.value,
+        start_s=row.start_s,
+        finish_s=row.finish_s,
+        reason=row.reason,
+        detail=row.detail,
+        reasons=c.reasons,
+        source_id=c.source_id,
+        steps=in_words(row.steps, c.confidence),
+        surveyed_tokens=c.surveyed_tokens,
+        surveyed=c.surveyed,
+    )

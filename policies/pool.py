@@ -1,0 +1,367 @@
+"""A fetcher pool's decisions: what runs, who holds a credit, what is reported (D14 to D21).
+
+A request goes through these states; a credit is held in the first two::
+
+    WAITING ──Permit──▶ RUNNING ──claim_s──▶ LATE ──load_timeout_s──▶ DROPPED
+       │                   │ └──RunEnded──▶ (gone)  └──RunEnded──▶ (gone)  └──RunEnded──▶ (gone)
+       └─Cancel─▶ (gone)   └─Cancel, load_timeout_s─▶ DROPPED
+
+What ends RUNNING or LATE by itself is `Loaded` or `Failed`; what ends DROPPED is `Ended`.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum, auto
+from heapq import heappop, heappush
+from itertools import count
+from typing import assert_never
+
+from attrs import define, evolve, frozen
+
+from prefetch_scheduler.policies.pool_events import (
+    Abandoned,
+    CancelLoad,
+    Ended,
+    Failed,
+    Fetch,
+    Loaded,
+    LoadReport,
+    LoadRequest,
+    LoadResult,
+    PartLoaded,
+    Permit,
+    PoolInput,
+    PoolReport,
+    Released,
+    ResetPool,
+    RunEnded,
+    RunPart,
+    Started,
+    Withdraw,
+)
+from prefetch_scheduler.policies.source_info import SourceTable
+from prefetch_scheduler.policies.vocabulary import Pool
+
+
+@frozen
+class Run:
+    """Call the source's code for these requests of one source; several: in one `load_many`."""
+
+    requests: tuple[LoadRequest, ...]
+    serial: int = 0
+    """Tells runs apart where a new planner uses a number again; echoed in `RunEnded`."""
+
+    @property
+    def id(self) -> int:
+        """The number of its first request names the run."""
+        return self.requests[0].id
+
+
+@frozen
+class CancelRun:
+    """Tell the source's code that nobody wants any result of this run any more."""
+
+    id: int
+    """As `Run.id`."""
+    serial: int = 0
+
+
+PoolEffect = Run | CancelRun | PoolReport
+
+
+class _State(Enum):
+    WAITING = auto()
+    RUNNING = auto()
+    LATE = auto()  # its claim has run out: no slot, but its result still counts
+    DROPPED = auto()  # cancelled or given up: only its end is reported
+
+
+@define(eq=False)
+class _Job:
+    request: LoadRequest
+    state: _State = _State.WAITING
+    run: Run | None = None
+    claim_ends: float = 0.0
+    load_ends: float = 0.0
+
+    def due(self) -> float | None:
+        if self.state is _State.RUNNING:
+            return min(self.claim_ends, self.load_ends)
+        return self.load_ends if self.state is _State.LATE else None
+
+
+class PoolMachine:
+    """One pool's state machine.
+
+    Args:
+        pool: which pool it is; goes into its reports.
+        capacity: credits granted at the start.
+        permits: requests fetched with `start=False` wait for a `Permit`.
+        batch: whether requests that become ready together share one `load_many` (decision D21).
+        table: the sources, to know which have a `load_many`.
+
+    Raises:
+        ValueError: `capacity` is not at least 1.
+    """
+
+    def __init__(
+        self, pool: Pool, capacity: int, *, permits: bool, batch: bool, table: SourceTable
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"a pool needs a capacity of at least 1, got {capacity!r}")
+        self._pool = pool
+        self._capacity = capacity
+        self._permits = permits
+        self._batching = {info.id for info in table.infos if info.batches} if batch else set()
+        self._jobs: dict[int, _Job] = {}
+        self._waiting: deque[int] = deque()
+        self._ahead: set[int] = set()
+        self._serials = count(1)
+        self._wanted: dict[int, set[int]] = {}  # run -> its requests that are not dropped
+        self._deadlines: list[tuple[float, int, int]] = []  # (due, order, request)
+        self._order = count()
+        self._effects: list[PoolEffect] = []
+        self._reports: list[LoadReport] = []
+        self._credits = 0
+        self._returned = 0
+
+    # ---- entry points ----------------------------------------------------------------------
+
+    def start(self, now: float) -> list[PoolEffect]:
+        """Grant all credits afresh; whatever was asked of an earlier incarnation is void."""
+        return self.handle(ResetPool(), now)
+
+    def handle(self, event: PoolInput, now: float) -> list[PoolEffect]:
+        """Take one event. Of the effects at most one is a report, and it comes last.
+
+        Runtime complexity: O(log n) for each request concerned.
+        """
+        reset = False
+        match event:
+            case Fetch(requests, start):
+                self._fetch(requests, start or not self._permits, now)
+            case Permit(number):
+                self._permit(number, now)
+            case CancelLoad(id_):
+                self._cancel(id_)
+            case Withdraw(id_):
+                job = self._jobs.get(id_)
+                if job is not None and job.state is _State.WAITING:
+                    self._cancel(id_)
+            case ResetPool():
+                self._reset()
+                reset = True
+            case RunEnded():
+                self._ended(event)
+            case RunPart(id_, key, content, run):
+                job = self._started(id_, run)
+                if job is not None and job.state is not _State.DROPPED:
+                    self._reports.append(PartLoaded(id_, key, content))
+            case _:
+                assert_never(event)
+        return self._take_effects(reset)
+
+    def cancel_ahead(self, id_: int) -> None:
+        """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
+
+        For a shell whose control lane allows that. Numbers already known are left alone.
+        """
+        if id_ not in self._jobs:
+            self._ahead.add(id_)
+
+    def nothing_ahead(self) -> None:
+        """No `Fetch` sent before now is outstanding: cancels that met none came too late."""
+        self._ahead.clear()
+
+    def tick(self, now: float) -> list[PoolEffect]:
+        """Act on the deadlines that have passed, in their order."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            due, _, id_ = heappop(self._deadlines)
+            job = self._jobs.get(id_)
+            if job is None or job.due() != due:
+                continue
+            if job.load_ends <= due:
+                self._abandon(job)
+            else:
+                job.state = _State.LATE
+                self._credits += 1
+                self._reports.append(Released(id_, timed_out=True, started=True))
+                self._watch(job)
+        return self._take_effects(False)
+
+    def next_deadline(self) -> float | None:
+        """Engine time at which `tick` has something to do."""
+        while self._deadlines:
+            due, _, id_ = self._deadlines[0]
+            job = self._jobs.get(id_)
+            if job is not None and job.due() == due:
+                return due
+            heappop(self._deadlines)
+        return None
+
+    def counts(self) -> dict[str, int]:
+        """How many requests are in each state, by its name in lower case."""
+        result = {state.name.lower(): 0 for state in _State}
+        for job in self._jobs.values():
+            result[job.state.name.lower()] += 1
+        return result
+
+    # ---- events ----------------------------------------------------------------------------
+
+    def _fetch(self, requests: Iterable[LoadRequest], start: bool, now: float) -> None:
+        ready: list[_Job] = []
+        for request in requests:
+            known = self._jobs.get(request.id)
+            if known is not None and known.state is not _State.DROPPED:
+                continue  # sent again across a restart: the one under way answers for both
+            if request.id in self._ahead:
+                self._ahead.discard(request.id)
+                self._credits += 1
+                self._reports.append(Released(request.id, timed_out=False, started=False))
+                continue
+            job = self._jobs[request.id] = _Job(request)
+            if start:
+                ready.append(job)
+            else:
+                self._waiting.append(request.id)
+        self._run(ready, now)
+
+    def _permit(self, number: int, now: float) -> None:
+        ready: list[_Job] = []
+        while self._waiting and len(ready) < number:
+            ready.append(self._jobs[self._waiting.popleft()])
+        self._returned += max(number - len(ready), 0)
+        self._run(ready, now)
+
+    def _run(self, jobs: list[_Job], now: float) -> None:
+        """Start these together: those of a source that batches share one run."""
+        groups: dict[tuple[int, int], list[_Job]] = {}
+        for job in jobs:
+            source = job.request.source_id
+            alone = 0 if source in self._batching else job.request.id
+            groups.setdefault((source, alone), []).append(job)
+            job.state = _State.RUNNING
+            job.claim_ends = now + job.request.claim_s
+            job.load_ends = now + job.request.load_timeout_s
+            self._reports.append(Started(job.request.id))
+            self._watch(job)
+        for group in groups.values():
+            run = Run(tuple(job.request for job in group), next(self._serials))
+            for job in group:
+                job.run = run
+            self._wanted[run.serial] = {job.request.id for job in group}
+            self._effects.append(run)
+
+    def _cancel(self, id_: int) -> None:
+        job = self._jobs.get(id_)
+        if job is None or job.state is _State.DROPPED:
+            return
+        if job.state is _State.WAITING:
+            del self._jobs[id_]
+            self._waiting.remove(id_)
+            self._credits += 1
+            self._reports.append(Released(id_, timed_out=False, started=False))
+            return
+        if job.state is _State.RUNNING:  # a late one has given its slot back before
+            self._credits += 1
+            self._reports.append(Released(id_, timed_out=False, started=True))
+        self._drop(job)
+
+    def _abandon(self, job: _Job) -> None:
+        if job.state is _State.RUNNING:
+            self._credits += 1
+        self._reports.append(Abandoned(job.request.id))
+        self._drop(job)
+
+    def _started(self, id_: int, run: int) -> _Job | None:
+        """The job of a run that has begun; None where it belongs to an earlier one."""
+        job = self._jobs.get(id_)
+        if job is None or job.run is None or (run and job.run.serial != run):
+            return None
+        return job
+
+    def _ended(self, event: RunEnded) -> None:
+        id_, outcome = event.id, event.outcome
+        job = self._started(id_, event.run)
+        if job is None:
+            return
+        del self._jobs[id_]
+        self._settle(job)
+        if job.state is _State.DROPPED:
+            self._reports.append(Ended(id_))
+            return
+        if job.state is _State.RUNNING:
+            self._credits += 1
+        if isinstance(outcome, LoadResult):
+            self._reports.append(Loaded(id_, outcome))
+        else:
+            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
+
+    def _reset(self) -> None:
+        for job in list(self._jobs.values()):
+            if job.state is _State.WAITING:
+                del self._jobs[job.request.id]
+            elif job.state is not _State.DROPPED:
+                self._drop(job)
+        self._waiting.clear()
+        self._ahead.clear()
+        self._returned = 0
+        self._credits = self._capacity
+
+    # ---- bookkeeping -----------------------------------------------------------------------
+
+    def _watch(self, job: _Job) -> None:
+        due = job.due()
+        if due is not None:
+            heappush(self._deadlines, (due, next(self._order), job.request.id))
+            if len(self._deadlines) > 64 + 2 * len(self._jobs):
+                self._forget_deadlines()
+
+    def _forget_deadlines(self) -> None:
+        """Drop the deadlines of what has ended before them, which is nearly all."""
+        due = {id_: job.due() for id_, job in self._jobs.items()}
+        self._deadlines = sorted(d for d in self._deadlines if due.get(d[2]) == d[0])
+
+    def _drop(self, job: _Job) -> None:
+        job.state = _State.DROPPED
+        if self._settle(job) and job.run is not None:
+            self._effects.append(CancelRun(job.run.id, job.run.serial))
+
+    def _settle(self, job: _Job) -> bool:
+        """Its result is no longer waited for. True: nor is any other of its run."""
+        run = job.run.serial if job.run is not None else 0
+        wanted = self._wanted.get(run)
+        if wanted is None:
+            return False
+        wanted.discard(job.request.id)
+        if wanted:
+            return False
+        del self._wanted[run]
+        return True
+
+    def _take_effects(self, reset: bool) -> list[PoolEffect]:
+        effects, self._effects = self._effects, []
+        if reset or self._reports or self._credits or self._returned:
+            effects.append(
+                PoolReport(self._pool, tuple(self._reports), self._credits, self._returned, reset)
+            )
+            self._reports = []
+            self._credits = self._returned = 0
+        return effects
+
+
+def merged(reports: Iterable[PoolReport]) -> list[PoolReport]:
+    """The same reports in as few as possible: a reset voids what was granted before it."""
+    result: list[PoolReport] = []
+    for report in reports:
+        if not result or report.reset:
+            result.append(report)
+            continue
+        last = result[-1]
+        result[-1] = evolve(
+            last,
+            reports=last.reports + report.reports,
+            credits=last.credits + report.credits,
+            permits_returned=last.permits_returned + report.permits_returned,
+        )
+    return result

@@ -1,0 +1,187 @@
+"""The specification's `prefetch_report`: as a mapping, as YAML, and as text for a terminal.
+
+The specification's names stand first, in its order; further figures follow. Rates are rounded to
+two decimals and None where there was nothing to count (decisions D39, D40); seconds to three.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from prefetch_scheduler.policies.outcomes import Outcome, Verdict
+from prefetch_scheduler.policies.snapshot import EngineFigures, Snapshot
+from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
+from prefetch_scheduler.policies.yaml_text import printable, yaml_text
+
+NOTHING = "–"
+"""How a rate with no requests is shown (decision D39)."""
+SHOWN = 10
+"""Keys of each list that the text shows."""
+
+
+def rate(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def seconds(value: float) -> float:
+    return round(value, 3)
+
+
+@frozen
+class Report:
+    """What prefetching did for one session, or in the whole engine."""
+
+    snapshot: Snapshot
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{"prefetch_report": ...}`; plain data that JSON can hold."""
+        return {"prefetch_report": self.body()}
+
+    def to_yaml(self) -> str:
+        """The same as a YAML document."""
+        return yaml_text(self.to_dict())
+
+    def body(self) -> dict[str, Any]:
+        """What stands under `prefetch_report`."""
+        s = self.snapshot
+        body: dict[str, Any] = {
+            "session_summary": self.summary(),
+            "top_predictions": self.top_predictions(),
+            "alerts": [
+                {"name": str(a.name), "value": round(a.value, 4), "threshold": a.threshold}
+                for a in s.alerts
+            ],
+            "targets": {
+                str(t.name): {"value": rate(t.value), "target": t.aim, "met": t.met}
+                for t in s.targets
+            },
+            "time_saved_today_s": seconds(s.saved_today_s),
+            "session": s.session,
+        }
+        if s.engine is not None:
+            body["engine"] = _engine(s.engine)
+        return body
+
+    def summary(self) -> dict[str, Any]:
+        """`session_summary`: counts, tokens, rates, and seconds."""
+        c = self.snapshot.counts
+        return {
+            "total_prefetches": c.prefetches,
+            "cache_hits": c.hits,
+            "cache_misses": c.misses,
+            "hit_rate": rate(c.hit_rate),
+            "tokens_prefetched": c.tokens_prefetched,
+            "tokens_used": c.tokens_used,
+            "efficiency": rate(c.efficiency),
+            "estimated_time_saved_s": seconds(c.latency_saved_s),
+            "reads": c.reads,
+            "late_hits": c.late_hits,
+            "joined": c.joined,
+            "prefetch_accuracy": rate(c.accuracy),
+            "prefetch_accuracy_ended": rate(c.accuracy_ended),
+            "used": c.used,
+            "wasted": c.wasted,
+            "cancelled": c.cancelled,
+            "failed": c.failed,
+            "open": self.snapshot.open,
+            "prefetches_by_cause": {
+                str(cause): c.causes.get(cause, 0) for cause in Cause if cause is not Cause.DEMAND
+            },
+            "wasted_tokens": c.tokens_wasted,
+            "failed_tokens": c.tokens_failed,
+            "open_tokens": self.snapshot.open_tokens,
+            "wasted_fraction": rate(c.wasted_fraction),
+            "wasted_fraction_count": rate(c.wasted_fraction_count),
+            "token_budget_granted": c.budget_granted,
+            "wasted_of_budget": rate(c.wasted_of_budget),
+            "demand_loads": c.demand_loads,
+            "tokens_demand_loaded": c.tokens_demand_loaded,
+            "demand_load_s": seconds(c.demand_load_s),
+            "p0_not_resident": c.p0_not_resident,
+            "keys_predicted": c.predicted,
+            "removals": {str(cause): c.removals.get(cause, 0) for cause in RemovalCause},
+        }
+
+    def top_predictions(self) -> dict[str, Any]:
+        """The keys by their latest outcome, newest first, and how often each outcome occurred."""
+        c = self.snapshot.counts
+        lists = {str(v): _listed(self.snapshot.outcomes.get(v, ())) for v in Verdict}
+        totals = {
+            "accurate": c.accurate,
+            "missed": c.missed_predicted + c.missed_unpredicted,
+            "wasted": c.inaccurate,
+            "failed": c.unloadable,
+        }
+        return {**lists, "totals": totals}
+
+    def to_text(self) -> str:
+        """Aligned plain text without colour; what cannot be printed is escaped."""
+        name = "whole engine" if self.snapshot.session is None else self.snapshot.session
+        return "\n".join((f"Prefetch report: {printable(name)}", *self._lines())) + "\n"
+
+    def _lines(self) -> Iterator[str]:
+        yield ""
+        yield from _table(self.summary())
+        yield f"  {'time_saved_today_s':<26}{_shown(seconds(self.snapshot.saved_today_s))}"
+        top = self.top_predictions()
+        for verdict in Verdict:
+            yield from _list_lines(str(verdict), top[verdict], top["totals"][verdict])
+        yield ""
+        yield "targets"
+        for target in self.snapshot.targets:
+            met = {True: "met", False: "not met", None: NOTHING}[target.met]
+            value = _shown(rate(target.value))
+            yield f"  {target.name!s:<26}{value:<8}{target.aim:<8}{met}"
+        yield ""
+        yield "alerts" if self.snapshot.alerts else "no alerts"
+        for alert in self.snapshot.alerts:
+            yield f"  {alert.name!s:<26}{alert.value:.4g} is past {alert.threshold:g}"
+        if self.snapshot.engine is not None:
+            yield ""
+            yield "engine"
+            yield from _table(_engine(self.snapshot.engine))
+
+
+def _listed(outcomes: Iterable[Outcome]) -> list[dict[str, object]]:
+    return [outcome.to_dict() for outcome in outcomes]
+
+
+def _engine(figures: EngineFigures) -> dict[str, Any]:
+    return {
+        "sessions_live": figures.sessions_live,
+        "sessions_kept": figures.sessions_kept,
+        "sessions_forgotten": figures.sessions_forgotten,
+        "sessions_alerting": figures.sessions_alerting,
+        "dropped": dict(sorted(figures.dropped.items())),
+        "anomalies": dict(sorted(figures.anomalies.items())),
+    }
+
+
+def _table(figures: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in figures.items():
+        yield f"  {name:<26}{_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return NOTHING
+    if isinstance(value, Mapping):
+        counted = (f"{printable(str(name))} {number:,}" for name, number in value.items() if number)
+        return ", ".join(counted) or "0"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _list_lines(title: str, items: list[dict[str, Any]], total: int) -> Iterator[str]:
+    yield ""
+    yield f"{title} ({total:,} in all)"
+    for item in items[:SHOWN]:
+        said = "predicted" if item["predicted"] else "not predicted"
+        read = "not used" if not item["used"] else "was needed" if title == "missed" else "used"
+        told = item["reason"] not in ("", "not_predicted")
+        reason = f": {printable(item['reason'])}" if told else ""
+        yield f"  {printable(item['key'])} ({said}, {read}){reason}"
+    if len(items) > SHOWN:
+        yield f"  … and {len(items) - SHOWN:,} more keys"

@@ -1,0 +1,283 @@
+"""The resident entries: where each stands, what moves it, and what is told of that.
+
+`CacheLayers` says what happened; this carries it through the lists (decisions D28 to D32, D35).
+Effects are collected in `out`, in order.
+"""
+
+from collections import OrderedDict
+
+from prefetch_scheduler.policies.cache_events import (
+    CacheNotice,
+    Publish,
+    Removed,
+    ViewEffect,
+    Withdraw,
+)
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Entry
+from prefetch_scheduler.policies.eviction import (
+    MAX_FREQUENCY,
+    AgeOrder,
+    Channel,
+    FrequencyOrder,
+    Node,
+)
+from prefetch_scheduler.policies.keys import PARTITION, matches, public_key
+from prefetch_scheduler.policies.layer_lists import AgeQueue, LayerLists
+from prefetch_scheduler.policies.linked import Chain
+from prefetch_scheduler.policies.metrics_events import (
+    EntryRemoved,
+    MetricsEvent,
+    Note,
+    PrefetchWasted,
+)
+from prefetch_scheduler.policies.pins import Pins
+from prefetch_scheduler.policies.vocabulary import Layer, Reason, RemovalCause
+
+MAX_WASTED = 4096
+"""Prefetches counted as wasted that are remembered, in case a first read of one is reported."""
+
+CacheEffect = CacheNotice | MetricsEvent | ViewEffect
+
+
+class Residents:
+    """All entries, in three layers and a place outside them for pinned ones."""
+
+    def __init__(self, config: Config) -> None:
+        rules = config.cache
+        self.hot = LayerLists(
+            Layer.HOT, AgeOrder(), limit=config.hot_cache_size, ttl_s=rules.hot_ttl_s
+        )
+        self.warm = LayerLists(
+            Layer.WARM,
+            FrequencyOrder(),
+            limit=config.warm_cache_size,
+            ttl_s=rules.warm_ttl_s,
+            background_ttl_s=rules.unread_background_s,
+        )
+        self.cold = LayerLists(
+            Layer.COLD, AgeOrder(), limit=config.cold_cache_size, ttl_s=rules.cold_ttl_s
+        )
+        self.pinned = LayerLists(Layer.HOT, AgeOrder(), limit=None, ttl_s=float("inf"))
+        sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
+        self.unread_share = int(rules.unread_share * sizes)
+        self.pins = Pins()
+        self.nodes: dict[str, Node] = {}
+        self.sessions: dict[str, Chain[Node]] = {}
+        self.out: list[CacheEffect] = []
+        self.moves = 0
+        """Entries moved or removed so far."""
+        self.partitions: dict[str, dict[str, None]] = {}
+        """Key -> its users' cache keys, where what it names is private."""
+        self._wasted: OrderedDict[int, None] = OrderedDict()
+        self._below = {Layer.HOT: self.warm, Layer.WARM: self.cold}
+        self._queues: tuple[AgeQueue, ...] = tuple(
+            queue for lists in (self.hot, self.warm, self.cold) for queue in lists.queues()
+        )
+
+    # ---- in and out --------------------------------------------------------------------------
+
+    def insert(self, entry: Entry, now: float, *, read: bool, freq: int) -> None:
+        """Add an entry under a key that is free: hot where it was read or is pinned, else warm."""
+        node = Node(entry, read=read, freq=min(freq, MAX_FREQUENCY))
+        self.nodes[entry.stored] = node
+        if PARTITION in entry.stored:
+            self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
+        self._own(node, entry.session)
+        if entry.stored in self.pins:
+            self._enter(node, self.pinned, now)
+        else:
+            self._enter(node, self.hot if read else self.warm, now)
+
+    def drop(self, node: Node, cause: RemovalCause, why: str = "") -> bool:
+        """Remove an entry. A replaced one stays published until the new one is. Was it read?"""
+        stored, key = node.entry.stored, public_key(node.entry.stored)
+        node.lists.remove(node)
+        del self.nodes[stored]
+        if PARTITION in stored:
+            users = self.partitions[key]
+            del users[stored]
+            if not users:
+                del self.partitions[key]
+        self._disown(node)
+        self.moves += 1
+        if cause is not RemovalCause.REPLACED:
+            self.out.append(Withdraw(stored))
+        self.waste(node, cause)
+        # One that is still open has lost its token to a reader whose note is on its way.
+        was_read = node.read or node.open
+        if why:
+            self.out.append(Note(key, str(cause), why, node.session))
+        self.out.append(EntryRemoved(key, cause, node.session))
+        self.out.append(
+            Removed(
+                stored,
+                cause,
+                was_read,
+                node.session,
+                node.entry.tokens,
+                node.lists.layer,
+                stored in self.pins,
+            )
+        )
+        return was_read
+
+    def covered(self, pattern: str) -> list[Node]:
+        """The entries that an invalidation's pattern covers. A prefix walks all keys."""
+        if pattern.endswith("*"):
+            return [node for stored, node in self.nodes.items() if matches(pattern, stored)]
+        stored = [pattern, *self.partitions.get(pattern, ())]
+        return [self.nodes[each] for each in stored if each in self.nodes]
+
+    # ---- moves -------------------------------------------------------------------------------
+
+    def hit(self, node: Node, session: str, now: float, *, count: bool) -> None:
+        """A reader got it: in hot it is the newest again, from below it is promoted (D29)."""
+        lists = node.lists
+        freq = min(node.freq + 1, MAX_FREQUENCY) if count else node.freq
+        self._own(node, session)
+        if node.read and lists.layer is Layer.HOT:
+            node.freq = freq
+            lists.touch(node, now)
+            return
+        lists.remove(node)
+        node.read, node.freq = True, freq
+        if lists is self.pinned:
+            lists.add(node, now)
+            return
+        self._note(node, "promoted", f"read in {lists.layer}")
+        self.moves += 1
+        self._enter(node, self.hot, now)
+
+    def outlived(self, node: Node, now: float) -> None:
+        """It outlived its layer: one layer down, and out of cold (decisions D18, D28)."""
+        layer = node.lists.layer
+        if node.queue is node.lists.ages:
+            self._demote(node, RemovalCause.EXPIRED, f"outlived {layer}", now)
+        else:
+            self._demote(node, RemovalCause.EXPIRED, "background item not read in time", now)
+
+    def keep(self, node: Node, now: float) -> None:
+        """Its key is pinned: out of the layers' sizes, served as hot."""
+        if node.lists is not self.pinned:
+            node.lists.remove(node)
+            self.moves += 1
+            self._enter(node, self.pinned, now)
+
+    def release(self, node: Node, now: float) -> None:
+        """Its last pin is gone: to hot where a session that goes on has read it, else to warm."""
+        if node.lists is self.pinned and node.entry.stored not in self.pins:
+            node.lists.remove(node)
+            self.moves += 1
+            to_hot = node.read and node.chain is not None
+            self._enter(node, self.hot if to_hot else self.warm, now)
+
+    def end_session(self, session: str, now: float) -> None:
+        """Count what it prefetched unread, release its pins, then demote its hot entries (D32)."""
+        chain = self.sessions.pop(session, None)
+        nodes = list(chain) if chain is not None else []
+        for node in nodes:
+            self._disown(node)
+            self.waste(node, Reason.SESSION_ENDED)
+        for stored in self.pins.of(session):
+            self.pins.remove(stored, session)
+            pinned = self.nodes.get(stored)
+            if pinned is not None:
+                self.release(pinned, now)
+        for node in nodes:
+            # What these moves push out of the cache is in none of the lists any more.
+            if node.lists is self.hot:
+                self._demote(node, RemovalCause.EVICTED, "its session ended", now)
+
+    def _enter(self, node: Node, lists: LayerLists, now: float) -> None:
+        if node.entry.content.layer is not lists.layer:
+            node.entry = node.entry.moved(lists.layer)
+        lists.add(node, now)
+        self.out.append(Publish(node.entry.stored, node.entry))
+        if lists.overfull:
+            victim, why = self._victim(lists, node)
+            self._demote(victim, RemovalCause.EVICTED, f"{lists.layer} full: {why}", now)
+
+    def _victim(self, lists: LayerLists, newcomer: Node) -> tuple[Node, str]:
+        """Whom a full layer gives up (decision D30). The newcomer is spared, unless it is one
+        unread entry too many: those never push out what was read.
+        """
+        if self.unread > self.unread_share:
+            oldest = lists.unread.first()
+            if oldest is not None:
+                return oldest, "unread beyond their share"
+        victim = lists.order.victim(newcomer) or newcomer
+        return victim, f"lowest of its entries, {victim.priority.name}"
+
+    def _demote(self, node: Node, cause: RemovalCause, why: str, now: float) -> None:
+        below = self._below.get(node.lists.layer)
+        if below is None:
+            self.drop(node, cause, why)
+            return
+        node.lists.remove(node)
+        self._note(node, "demoted", why)
+        self.moves += 1
+        self._enter(node, below, now)
+
+    # ---- time --------------------------------------------------------------------------------
+
+    def due(self) -> tuple[float, AgeQueue] | None:
+        """When the next entry outlives its layer, and the queue in which it stands first."""
+        soonest: tuple[float, AgeQueue] | None = None
+        for queue in self._queues:
+            at = queue.due()
+            if at is not None and (soonest is None or at < soonest[0]):
+                soonest = at, queue
+        return soonest
+
+    # ---- counting ----------------------------------------------------------------------------
+
+    @property
+    def unread(self) -> int:
+        """Unread prefetched entries within the layers."""
+        return len(self.hot.unread) + len(self.warm.unread) + len(self.cold.unread)
+
+    def waste(self, node: Node, reason: RemovalCause | Reason) -> None:
+        """Count its prefetch as wasted, unless that was done, or a reader has taken its token."""
+        if node.open and self.claim(node.entry, reason):
+            node.open = False
+
+    def claim(self, entry: Entry, reason: RemovalCause | Reason) -> bool:
+        """Take a prefetched entry's token; with it nobody can read it for the first time."""
+        try:
+            entry.first_read.pop()
+        except IndexError:
+            return False
+        self._wasted[entry.prefetch_id] = None
+        if len(self._wasted) > MAX_WASTED:
+            self._wasted.popitem(last=False)
+        self.out.append(PrefetchWasted(entry.prefetch_id, str(reason)))
+        return True
+
+    def was_wasted(self, prefetch_id: int) -> bool:
+        return prefetch_id in self._wasted
+
+    # ---- sessions ----------------------------------------------------------------------------
+
+    def _own(self, node: Node, session: str) -> None:
+        """The session's newest entry is the one that it read last."""
+        chain = node.chain
+        if chain is not None and node.session == session:
+            chain.renew(node)
+            return
+        self._disown(node)
+        chain = self.sessions.get(session)
+        if chain is None:
+            chain = self.sessions[session] = Chain(Channel.SESSION)
+        chain.append(node)
+        node.session, node.chain = session, chain
+
+    def _disown(self, node: Node) -> None:
+        chain, node.chain = node.chain, None
+        if chain is not None:
+            chain.remove(node)
+            if not len(chain) and self.sessions.get(node.session) is chain:
+                del self.sessions[node.session]
+
+    def _note(self, node: Node, event: str, why: str) -> None:
+        self.out.append(Note(public_key(node.entry.stored), event, why, node.session))

@@ -1,0 +1,114 @@
+"""Who may start a load: the slot arithmetic of decisions D16, D17 and D19.
+
+Prefetching has `max_concurrent_fetches` slots, some of them kept for P0 and P1; eager and
+background loads have limits of their own; demand has its own slots and takes free prefetch slots.
+"""
+
+from attrs import Factory, define, field
+
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.vocabulary import Pool
+
+PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)
+
+
+def pool_capacity(config: Config, pool: Pool) -> int:
+    """How many requests a pool takes at once: the credits it grants when it starts."""
+    run = config.execution
+    match pool:
+        case Pool.P0 | Pool.P1:
+            return config.max_concurrent_fetches
+        case Pool.P2:
+            unreserved = config.max_concurrent_fetches - config.reserved_slots
+            return min(run.eager_max_concurrent, unreserved)
+        case Pool.P3:
+            return run.background_max_pending
+        case Pool.DEMAND:
+            return run.demand_slots + config.max_concurrent_fetches
+
+
+@define
+class Slots:
+    """Claims to slots, by pool, and the credits that the pools have granted."""
+
+    config: Config
+    credits: dict[Pool, int] = field(init=False, default=Factory(lambda: dict.fromkeys(Pool, 0)))
+    claims: dict[Pool, set[int]] = field(
+        init=False, default=Factory(lambda: {pool: set() for pool in Pool})
+    )
+    """Flights holding a slot. For P3: those that have started, each on one of the permits."""
+    permits: int = field(init=False, default=0)
+    """Permits given to the background pool and neither returned nor released yet."""
+
+    def _prefetching(self) -> int:
+        background = self.permits
+        return sum(len(self.claims[p]) for p in (Pool.P0, Pool.P1, Pool.P2)) + background
+
+    def _borrowed(self) -> int:
+        """Prefetch slots that demand holds beyond its own."""
+        return max(0, len(self.claims[Pool.DEMAND]) - self.config.execution.demand_slots)
+
+    def _free(self) -> int:
+        return self.config.max_concurrent_fetches - self._prefetching() - self._borrowed()
+
+    def _free_unreserved(self) -> int:
+        """Free slots that P2 and P3 may take: what is kept for P0 and P1 is out of their reach."""
+        limit = self.config.max_concurrent_fetches - self.config.reserved_slots
+        held = len(self.claims[Pool.P2]) + self.permits
+        return min(self._free(), limit - held)
+
+    def may_start(self, pool: Pool) -> bool:
+        """Whether one more load of that pool may start now (for P3: be handed over)."""
+        if self.credits[pool] <= 0:
+            return False
+        match pool:
+            case Pool.DEMAND:
+                own = len(self.claims[pool]) < self.config.execution.demand_slots
+                return own or self._free() > 0
+            case Pool.P0 | Pool.P1:
+                return self._free() > 0
+            case Pool.P2:
+                limit = self.config.execution.eager_max_concurrent
+                return len(self.claims[pool]) < limit and self._free_unreserved() > 0
+            case Pool.P3:
+                return True
+
+    def permits_free(self) -> int:
+        """How many more background loads may start now, apart from decision D19."""
+        limit = self.config.execution.background_max_concurrent
+        return max(0, min(limit - self.permits, self._free_unreserved()))
+
+    def claim(self, pool: Pool, flight: int) -> None:
+        self.credits[pool] -= 1
+        if pool is not Pool.P3:
+            self.claims[pool].add(flight)
+
+    def release(self, pool: Pool, flight: int) -> None:
+        """A flight gave its slot back; for P3 the permit with which it had started, if it had."""
+        if pool is Pool.P3 and flight in self.claims[pool]:
+            self.permits -= 1
+        self.claims[pool].discard(flight)
+
+    def grant(self, pool: Pool, count: int) -> None:
+        """A pool takes so many more requests; never more than its capacity in all, since a pool
+        that was restarted may still work off what its predecessor had been sent.
+        """
+        capacity = pool_capacity(self.config, pool)
+        self.credits[pool] = min(self.credits[pool] + count, capacity)
+
+    def started(self, pool: Pool, flight: int) -> None:
+        if pool is Pool.P3:
+            self.claims[pool].add(flight)
+
+    def urgent_claims(self) -> int:
+        """Running demand, P0 and P1 loads: while there are any, background waits (D19)."""
+        return sum(len(self.claims[p]) for p in (Pool.DEMAND, Pool.P0, Pool.P1))
+
+    def reset(self, pool: Pool, credits_: int) -> set[int]:
+        """A pool started afresh; returns the flights whose claims are void."""
+        lost = self.claims[pool]
+        self.claims[pool] = set()
+        self.credits[pool] = credits_
+        if pool is Pool.P3:
+            self.permits = 0
+        return lost

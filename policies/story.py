@@ -1,0 +1,132 @@
+"""The story of each key: what was done with it, when, and why. Bounded, newest kept."""
+
+from collections import OrderedDict, deque
+from typing import assert_never
+
+from attrs import define, field, frozen
+
+from prefetch_scheduler.policies import metrics_events as ev
+from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.outcomes import clip
+from prefetch_scheduler.policies.yaml_text import printable
+
+LINES = 32
+"""Lines kept of each key."""
+KEYS = 2000
+"""Keys with a story; the least recently told is dropped."""
+PREFETCHES = 8192
+"""Prefetches whose key is remembered, for reports that give only a number."""
+_DAY_S = 86_400
+
+
+@frozen
+class StoryLine:
+    """One line of a key's story."""
+
+    at: float
+    """Engine time in seconds."""
+    wall: float
+    """Wall-clock seconds since the epoch."""
+    event: str
+    reason: str = ""
+    session: str = ""
+
+    def __str__(self) -> str:
+        """Time of day in UTC, engine time, event, reason, session."""
+        milliseconds = round(self.wall % _DAY_S * 1000) % (_DAY_S * 1000)
+        minutes, rest = divmod(milliseconds, 60_000)
+        time = f"{minutes // 60:02d}:{minutes % 60:02d}:{rest / 1000:06.3f}Z"
+        reason = f": {printable(self.reason)}" if self.reason else ""
+        session = f" [{printable(self.session)}]" if self.session else ""
+        return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
+
+
+@define(eq=False)
+class StoryBook:
+    """The stories of the keys most recently told of."""
+
+    lines: int = LINES
+    keys: int = KEYS
+    _stories: OrderedDict[str, deque[StoryLine]] = field(init=False, factory=OrderedDict)
+    _prefetches: OrderedDict[int, tuple[str, str]] = field(init=False, factory=OrderedDict)
+    """Number of a prefetch -> its key and session."""
+
+    def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
+        """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
+        for key, session, name, reason in self._told(event):
+            line = StoryLine(now, wall, name, clip(reason), session)
+            self._tell(public_key(key), line)
+
+    def explain(self, key: str) -> tuple[StoryLine, ...]:
+        """What is known of a key, oldest line first; empty where nothing is."""
+        return tuple(self._stories.get(key, ()))
+
+    def __len__(self) -> int:
+        return len(self._stories)
+
+    def _tell(self, key: str, line: StoryLine) -> None:
+        story = self._stories.get(key)
+        if story is None:
+            story = self._stories[key] = deque(maxlen=self.lines)
+            if len(self._stories) > self.keys:
+                self._stories.popitem(last=False)
+        else:
+            self._stories.move_to_end(key)
+        story.append(line)
+
+    def _told(self, event: ev.MetricsEvent) -> list[tuple[str, str, str, str]]:
+        """`(key, session, what happened, why)` for each key that the event is about."""
+        match event:
+            case ev.Note(key=key, event=name, reason=reason, session=session):
+                return [(key, session, name, reason)]
+            case ev.Predicted(session=session, keys=keys):
+                return [(key, session, "predicted", "") for key in keys]
+            case ev.PrefetchStarted(id=id_, session=session, key=key):
+                self._remember(id_, key, session)
+                why = ", ".join(filter(None, (str(event.cause), event.reason)))
+                return [(key, session, "prefetch started", f"{why}, about {event.tokens} tokens")]
+            case ev.PrefetchLoaded(id=id_, tokens=tokens, load_s=load_s):
+                return self._of(id_, "prefetch loaded", f"{tokens} tokens in {load_s:.3f} s")
+            case ev.PrefetchUsed(id=id_, session=session, waited_s=waited_s):
+                waited = f"the reader waited {waited_s:.3f} s" if waited_s else "without waiting"
+                return self._of(id_, "prefetch used", waited, session)
+            case ev.PrefetchWasted(id=id_, reason=reason):
+                return self._of(id_, "prefetch wasted", reason)
+            case ev.PrefetchCancelled(id=id_, reason=reason):
+                return self._of(id_, "prefetch cancelled", reason)
+            case ev.PrefetchFailed(id=id_, reason=reason):
+                return self._of(id_, "prefetch failed", reason)
+            case ev.LateHit(session=session, key=key):
+                return [(key, session, "late hit", "a reader joined the prefetch under way")]
+            case ev.Joined(session=session, key=key):
+                return [(key, session, "joined", "a reader waited for another reader's load")]
+            case ev.Miss(session=session, key=key, predicted=predicted, reason=reason):
+                why = reason or ("predicted" if predicted else "not predicted")
+                return [(key, session, "miss", why)]
+            case ev.DemandLoaded(session=session, key=key, tokens=tokens, load_s=load_s):
+                return [(key, session, "demand loaded", f"{tokens} tokens in {load_s:.3f} s")]
+            case ev.P0NotResident(session=session, key=key):
+                return [(key, session, "not resident", "a P0 item that should have been")]
+            case ev.EntryRemoved(key=key, cause=cause, session=session):
+                return [(key, session, "removed from the cache", str(cause))]
+            case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted():
+                return []
+            case ev.Hits() | ev.KeysRead() | ev.Dropped():
+                return []  # hits are too many to tell one by one
+            case _:
+                assert_never(event)
+
+    def _of(
+        self, id_: int, name: str, reason: str, session: str | None = None
+    ) -> list[tuple[str, str, str, str]]:
+        known = self._prefetches.get(id_)
+        if known is None:
+            return []
+        key, owner = known
+        return [(key, owner if session is None else session, name, reason)]
+
+    def _remember(self, id_: int, key: str, session: str) -> None:
+        self._prefetches[id_] = (key, session)
+        self._prefetches.move_to_end(id_)
+        if len(self._prefetches) > PREFETCHES:
+            self._prefetches.popitem(last=False)

@@ -1,0 +1,132 @@
+"""The closed lists of words: priorities, lanes, roles, urgencies, modes, reasons and causes."""
+
+from enum import IntEnum, StrEnum, auto
+
+
+class Priority(IntEnum):
+    """How soon a resource must be there; a smaller number is more urgent."""
+
+    P0 = 0  # critical: must be cached already
+    P1 = 1  # immediate: as soon as the task is received
+    P2 = 2  # eager: while the task is first worked on
+    P3 = 3  # background: nice to have
+    P4 = 4  # deferred: only if asked for
+
+
+class Lane(StrEnum):
+    """What a plan does with an item."""
+
+    IMMEDIATE = auto()  # P0 to P2, loaded at once
+    BACKGROUND = auto()  # P3, or what does not fit the time budget
+    DEFERRED = auto()  # P4 or below the confidence: loaded only when asked for
+    SKIPPED = auto()  # over budget, cached, no source, ...: see the reason
+
+
+class Pool(StrEnum):
+    """The fetcher pools: one for each priority that is loaded ahead, and one for demand."""
+
+    P0 = auto()
+    P1 = auto()
+    P2 = auto()
+    P3 = auto()
+    DEMAND = auto()
+
+
+class Role(StrEnum):
+    """What a predicted resource is to the task (decision D7)."""
+
+    MASTER_FILE = auto()
+    SESSION_STATE = auto()
+    ACTIVE_FILE = auto()
+    PRIMARY_SKILL = auto()
+    MAIN_FILE = auto()
+    ERROR_CONTEXT = auto()
+    SECONDARY_SKILL = auto()
+    RELATED_FILE = auto()
+    TEST_FILE = auto()
+    BEHAVIOR = auto()
+    DOCUMENTATION = auto()
+    HISTORICAL_CASE = auto()
+    EXTENDED_CONTEXT = auto()
+    DEPENDENCY_GRAPH = auto()
+    LARGE_REFERENCE = auto()
+    HISTORICAL_ANALYTICS = auto()
+
+
+class Urgency(StrEnum):
+    """How urgent the task is, as the Intent Parser states it."""
+
+    CRITICAL = auto()
+    HIGH = auto()
+    MEDIUM = auto()
+    LOW = auto()
+
+
+class Mode(StrEnum):
+    """Quality mode of the Token Economy Manager (decision D11)."""
+
+    ECONOMY = auto()
+    STANDARD = auto()
+    PREMIUM = auto()
+    CRITICAL = auto()
+
+
+class Layer(StrEnum):
+    """The cache layers, hottest first."""
+
+    HOT = auto()
+    WARM = auto()
+    COLD = auto()
+
+
+class Reason(StrEnum):
+    """Why an item was given its lane, or what became of it."""
+
+    PLANNED = auto()
+    OVER_TIME_BUDGET = auto()
+    BELOW_MIN_CONFIDENCE = auto()
+    PRIORITY_DEFERRED = auto()
+    TOKEN_BUDGET_EXCEEDED = auto()
+    BACKGROUND_TOKENS_EXCEEDED = auto()
+    NO_SOURCE = auto()
+    NOT_READ_ONLY = auto()
+    REMOTE_NOT_ALLOWED = auto()
+    CACHED = auto()
+    PENDING = auto()
+    UNAVAILABLE = auto()
+    EXCLUDED = auto()  # the source itself refuses to be prefetched for this name
+    SPECULATION_OFF = auto()
+    QUEUE_FULL = auto()
+    START_EXPIRED = auto()
+    REPLACED = auto()  # a later submit of the same context does not repeat it
+    CONTEXT_CHANGED = auto()
+    SESSION_ENDED = auto()
+    HOST_CANCELLED = auto()
+    DEPTH_EXCEEDED = auto()
+    MODE_DOES_NOT_FOLLOW = auto()
+
+
+class Cause(StrEnum):
+    """What started a load."""
+
+    PREDICTION = auto()
+    PREFILL = auto()
+    RELOAD = auto()
+    DEMAND = auto()
+
+
+class RemovalCause(StrEnum):
+    """Why an entry left the cache."""
+
+    REPLACED = auto()
+    EXPIRED = auto()
+    EVICTED = auto()
+    INVALIDATED = auto()
+
+
+class Relation(StrEnum):
+    """How a follow-up prediction came out of loaded content (decisions D11, D23)."""
+
+    CONTEXT = auto()
+    DEPENDENCY = auto()
+    REFERENCE = auto()
