@@ -1,0 +1,197 @@
+"""The CacheLayer actor: the only writer of the layers and of the view that readers see."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
+from prefetch_scheduler.actors.ports import Address
+from prefetch_scheduler.actors.view import PublishedView, Tally
+from prefetch_scheduler.policies.cache_events import (
+    Acknowledged,
+    CacheNotice,
+    CacheReport,
+    Drain,
+    EndSession,
+    FirstRead,
+    Invalidate,
+    Publish,
+    Put,
+    Read,
+    Removed,
+    Resident,
+    Withdraw,
+)
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
+from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent
+from prefetch_scheduler.policies.planner_events import HostEvent, ResourceEvicted
+
+logger = logging.getLogger("prefetch_scheduler.cache")
+
+DRAIN_EVERY_S = 0.5
+"""Real seconds after which readers' notes are taken in without anyone asking."""
+
+
+RETIRED_KEPT = 64
+"""Tallies of ended sessions that are still looked at."""
+
+
+class CacheLayer(EngineActor):
+    """Shell of `CacheLayers`.
+
+    Args:
+        view: what readers see; written here and nowhere else.
+        planner, metrics: told what happens.
+        publish: tells the host's subscribers; must not block.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        *,
+        config: Config,
+        view: PublishedView,
+        planner: Address,
+        metrics: Address,
+        publish: Callable[[HostEvent], None],
+    ) -> None:
+        super().__init__(home)
+        self._machine = CacheLayers(config)
+        self._view = view
+        self._planner = planner
+        self._metrics = metrics
+        self._publish = publish
+        self._marks: dict[int, str] = {}
+        """Pattern of each invalidation that the planner has not acknowledged, by epoch."""
+        self._notices: list[CacheNotice] = []
+        self._events: list[MetricsEvent] = []
+        self._retired: list[tuple[str, Tally]] = []
+        """Tallies of ended sessions; a reader may be about to add to one."""
+        self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
+        self._drain_at: float | None = None
+
+    def on_start(self) -> None:
+        if self.home.incarnation > 1:
+            self._rebuild()
+        self._drain_at = self.now + self._drain_every
+
+    def _rebuild(self) -> None:
+        """Take over what the one before had published; pins come again with the next plans.
+
+        Changes that it may have died of stand on the board still: they are carried out first.
+        """
+        entries = list(self._view.entries.values())
+        now = self.now
+        for epoch, pattern in self._view.board.marks():
+            self._on_command(Invalidate(pattern, epoch), now)
+        for entry in entries:
+            if not self._view.board.covers(entry.stored, entry.epoch):
+                self._on_command(Put(entry), now)
+            else:
+                self._view.entries.pop(entry.stored, None)
+        self._on_command(Resident(), now)
+
+    # ---- messages --------------------------------------------------------------------------
+
+    def on_receive(self, message: CacheMessage) -> Any:
+        now = self.now
+        self._drain(now)  # so that what it decides rests on the latest reads
+        match message:
+            case Drain():
+                pass
+            case CacheStatusQuery():
+                return self._machine.snapshot()
+            case EndSession(session):
+                self._on_command(message, now)
+                self._retire(session)
+            case Invalidate():
+                self._marks[message.epoch] = message.pattern
+                self._on_command(message, now)
+            case Acknowledged(epoch):
+                pattern = self._marks.pop(epoch, None)
+                self._on_command(message, now)
+                if pattern is not None:
+                    self._view.board.discard(epoch, pattern)
+            case _:
+                self._on_command(message, now)
+        # Whoever asked finds the counts in a report: they are sent before the answer is.
+        if isinstance(message, Drain):
+            self.after_batch()
+        return None
+
+    def _retire(self, session: str) -> None:
+        """Let an ended session's tally go, later, when nobody adds to it any more."""
+        tally = self._view.tallies.pop(session, None)
+        self._retired = self._retired[-RETIRED_KEPT:]
+        if tally is not None:
+            self._retired.append((session, tally))
+
+    def _on_command(self, command: Any, now: float) -> None:
+        self._apply(self._machine.handle(command, now))
+
+    def next_deadline(self) -> float | None:
+        due = [at for at in (self._machine.next_deadline(), self._drain_at) if at is not None]
+        return min(due, default=None)
+
+    def on_tick(self, now: float) -> None:
+        self._drain(now)
+        self._drain_at = now + self._drain_every
+        self._apply(self._machine.tick(now))
+
+    # ---- readers' notes ----------------------------------------------------------------------
+
+    def _drain(self, now: float) -> None:
+        """Take in what readers have noted: hits exactly, recency as far as it was kept."""
+        view = self._view
+        reads = [Read(stored, session, now) for stored, session in _popped(view.reads)]
+        firsts: list[FirstRead] = list(_popped(view.first_reads))
+        if reads or firsts:
+            self._apply(self._machine.take_reads(reads, firsts, now))
+        for session, tally in [*view.tallies.items(), *self._retired]:
+            hits = tally.take()
+            if hits:
+                self._events.append(Hits(session, hits))
+
+    # ---- effects -----------------------------------------------------------------------------
+
+    def _apply(self, effects: Iterable[CacheEffect]) -> None:
+        entries = self._view.entries
+        for effect in effects:
+            match effect:
+                case Publish(stored, entry):
+                    entries[stored] = entry
+                case Withdraw(stored):
+                    entries.pop(stored, None)
+                case _ if isinstance(effect, CacheNotice):
+                    self._notices.append(effect)
+                    if isinstance(effect, Removed):
+                        self._removed(effect)
+                case _ if isinstance(effect, MetricsEvent):
+                    self._events.append(effect)
+                case _:
+                    raise AssertionError(f"unknown effect {effect!r}")
+
+    def _removed(self, notice: Removed) -> None:
+        key = public_key(notice.stored)
+        logger.debug("%s left the cache: %s", key, notice.cause, extra={"prefetch_key": key})
+        self._publish(ResourceEvicted(key, notice.cause, notice.layer))
+
+    def after_batch(self) -> None:
+        if self._events:
+            events, self._events = self._events, []
+            self._metrics.tell(Events(tuple(events)))
+        if self._notices:
+            notices, self._notices = self._notices, []
+            self._planner.tell(CacheReport(tuple(notices)))
+
+
+def _popped(log: Any) -> Iterable[Any]:
+    """What stands in a deque now, taken out; readers may go on appending."""
+    for _ in range(len(log)):
+        try:
+            yield log.popleft()
+        except IndexError:
+            return

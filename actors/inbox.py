@@ -1,0 +1,158 @@
+"""An actor's inbox: two lanes, bounded, closable, and it never makes a sender wait.
+
+Lock-free on the sender's side: appending to a deque is atomic in CPython, and a lock is touched
+only to wake a consumer that sleeps. That flag is Dekker's pattern, which relies on the order of
+the flag's and the lane's memory accesses; a timed wait backs it up where that order is weak.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from prefetch_scheduler.actors.dead_letters import DeadLetters
+from prefetch_scheduler.actors.reply import InboxFull, reply_of
+from prefetch_scheduler.actors.signals import SIGNALS, Stop
+from prefetch_scheduler.policies.errors import PrefetchError
+
+DEFAULT_BOUND = 100_000
+"""Messages that a lane holds unless it is told otherwise."""
+
+BACKSTOP_S = 1.0
+"""Real seconds after which a sleeping consumer looks for itself."""
+
+_ALWAYS_TAKEN = (*SIGNALS, _ActorStop)
+
+
+class Inbox:
+    """The messages waiting for one actor, over all its incarnations.
+
+    Args:
+        name: the actor's name, for error messages.
+        bound: messages that the work lane, and again the control lane, may hold. Concurrent
+            senders may overshoot it by one each.
+        dead_letters: where refused and left-over messages are counted.
+    """
+
+    def __init__(
+        self,
+        name: str = "actor",
+        *,
+        bound: int = DEFAULT_BOUND,
+        dead_letters: DeadLetters | None = None,
+    ) -> None:
+        if bound < 1:
+            raise ValueError(f"inbox bound must be at least 1, got {bound!r}")
+        self.name = name
+        self.bound = bound
+        self.dead_letters = dead_letters if dead_letters is not None else DeadLetters()
+        self._control: deque[Envelope[Any]] = deque()
+        self._work: deque[Envelope[Any]] = deque()
+        self._closed: PrefetchError | None = None
+        self._asleep = False
+        self._bell = threading.Lock()  # held while there is nothing to wake up for
+        self._bell.acquire()
+        self._wake: Callable[[], None] = self._ring
+
+    # ---- senders, any thread ---------------------------------------------------------------
+
+    def put(self, envelope: Envelope[Any], control: bool = False) -> bool:
+        """Take a message, or refuse it at once.
+
+        Returns:
+            False where the lane is full or the inbox closed. A refused message is counted as a
+            dead letter, and its asker, if any, is answered with the error.
+        """
+        lane = self._control if control else self._work
+        if self._closed is not None:
+            self._discard(envelope, self._closed)
+            return False
+        if len(lane) >= self.bound and not isinstance(envelope.message, _ALWAYS_TAKEN):
+            self._discard(envelope, InboxFull(f"{self.name}: {self.bound} messages are waiting"))
+            return False
+        lane.append(envelope)
+        if self._asleep:
+            self._asleep = False
+            self._wake()
+        if self.closed:
+            # Closed between the check and the append: whoever sees that empties the lanes.
+            # Popping is atomic, so each message is discarded once.
+            self._discard_all()
+        return True
+
+    def fill(self) -> tuple[int, int]:
+        """`(messages waiting, bound of the work lane)`."""
+        return len(self._control) + len(self._work), self.bound
+
+    @property
+    def closed(self) -> bool:
+        return self._closed is not None
+
+    def close(self, error: PrefetchError) -> None:
+        """Take nothing any more; answer what waits, and whatever comes later, with `error`."""
+        if self._closed is None:
+            self._closed = error
+        self._discard_all()
+        self._wake()
+
+    # ---- the consumer, one thread at a time ------------------------------------------------
+
+    def get(self) -> Envelope[Any]:
+        """The next message, control before work; waits for one. `Stop` once closed and empty."""
+        while True:
+            envelope = self.get_nowait()
+            if envelope is not None:
+                return envelope
+            if self._closed is not None:
+                return Envelope(Stop(self._closed))
+            if self.sleep():
+                self._bell.acquire(timeout=BACKSTOP_S)
+                self._asleep = False
+
+    def get_nowait(self) -> Envelope[Any] | None:
+        """The next message, or None."""
+        try:
+            return self._control.popleft()
+        except IndexError:
+            pass
+        try:
+            return self._work.popleft()
+        except IndexError:
+            return None
+
+    def empty(self) -> bool:
+        return not self._control and not self._work
+
+    def sleep(self) -> bool:
+        """Announce that the consumer waits to be woken. False: there is something to do already."""
+        self._asleep = True
+        if self._control or self._work or self._closed is not None:
+            self._asleep = False
+            return False
+        return True
+
+    def attach(self, wake: Callable[[], None] | None) -> None:
+        """How to wake the consumer, from any sender's thread. None: `get` waits by itself."""
+        self._wake = wake if wake is not None else self._ring
+
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _ring(self) -> None:
+        with suppress(RuntimeError):  # two senders at once: the other has rung
+            self._bell.release()
+
+    def _discard_all(self) -> None:
+        while self._closed is not None and (envelope := self.get_nowait()) is not None:
+            self._discard(envelope, self._closed)
+
+    def _discard(self, envelope: Envelope[Any], error: PrefetchError) -> None:
+        if isinstance(envelope.message, _ActorStop):
+            reply_of(envelope).set(None)  # who wanted it stopped has his wish
+            return
+        if not isinstance(envelope.message, SIGNALS):
+            self.dead_letters.add(envelope.message)
+        reply_of(envelope).fail(error)

@@ -1,0 +1,144 @@
+"""An actor whose thread is an asyncio event loop: messages, tasks and deadlines in one thread."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from prefetch_scheduler.actors.base import BATCH, EngineActor, Home
+from prefetch_scheduler.actors.inbox import BACKSTOP_S
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 0.25
+"""Real seconds that cancelled tasks are given to end when the actor stops."""
+
+_LONGEST_DELAY_S = 86_400.0
+
+
+class LoopActor(EngineActor):
+    """Base of actors that run coroutines. Subclasses implement `on_posted` besides the rest.
+
+    The inbox wakes the loop; the same guard, lanes and bounds hold as for every other actor.
+    """
+
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home)
+        self._posted: deque[Any] = deque()
+        self._post_armed = False
+        self._deadline_handle: asyncio.TimerHandle | None = None
+
+    def post(self, event: Any) -> None:
+        """Hand an event of the actor's own work to `on_posted`, from any thread.
+
+        It ends with this incarnation, unlike a message, which a successor might get.
+        """
+        self._posted.append(event)
+        if not self._post_armed:
+            self._post_armed = True
+            self._wake()
+
+    def on_posted(self, event: Any) -> None:
+        """Handle an event that was posted; guarded and batched as messages are."""
+
+    def after_loop_made(self) -> None:
+        """The loop exists now, and does not run yet."""
+
+    def later(self, delay_s: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call `action` in so many real seconds, guarded, with a flush after it."""
+        delay = min(max(delay_s, 0.0), _LONGEST_DELAY_S)
+        return self.loop.call_later(delay, self._guard, action)
+
+    # ---- the loop --------------------------------------------------------------------------
+
+    def _actor_loop_running(self) -> None:
+        if self.actor_stopped.is_set():
+            return
+        self.loop = asyncio.new_event_loop()
+        try:
+            self.after_loop_made()
+            self.inbox.attach(self._wake)
+            self._backstop()
+            while not self.actor_stopped.is_set():
+                self._run_loop()
+        except BaseException as error:  # noqa: BLE001 - the guard
+            self._fail(error, "the event loop")
+        finally:
+            self.inbox.attach(None)
+            self._close_loop()
+
+    def _run_loop(self) -> None:
+        try:
+            self.loop.run_forever()
+        except BaseException:
+            # asyncio lets SystemExit and KeyboardInterrupt of any task through run_forever.
+            # Such a task is a source's own; the loop is sound and goes on.
+            logger.exception("%s: a task raised out of the event loop", self.home.role)
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # closed: this incarnation has ended
+            self.loop.call_soon_threadsafe(self._drain)
+
+    def _backstop(self) -> None:
+        self._drain()
+        self.loop.call_later(BACKSTOP_S, self._backstop)
+
+    def _drain(self) -> None:
+        self._post_armed = False
+        budget = BATCH
+        while budget and not self.actor_stopped.is_set():
+            budget -= 1
+            if self._posted:
+                event = self._posted.popleft()
+                self._protect(lambda event=event: self.on_posted(event))  # type: ignore[misc]  # bound early
+                continue
+            envelope = self.inbox.get_nowait()
+            if envelope is None:
+                break
+            self._receive(envelope)
+        self._flush()
+        if self.actor_stopped.is_set():
+            self.loop.stop()
+        elif self._posted or not self.inbox.sleep():
+            self.loop.call_soon(self._drain)
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        if self.actor_stopped.is_set():
+            return
+        self._protect(action)
+        self._flush()
+        if self.actor_stopped.is_set():
+            self.loop.stop()
+
+    def _protect(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 - the guard
+            self._fail(error, "its own work")
+
+    def _arm(self, deadline: float) -> None:
+        if self._deadline_handle is not None:
+            self._deadline_handle.cancel()
+        delay = self.home.clock.real(deadline - self.now)
+        self._deadline_handle = self.later(delay, self._deadline_passed)
+
+    def _deadline_passed(self) -> None:
+        self._armed = None
+        self._tick()
+
+    def _close_loop(self) -> None:
+        try:
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=GRACE_S))
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        except BaseException:  # a source's own tasks; the actor ends all the same
+            logger.exception("%s: its tasks did not end cleanly", self.home.role)
+        finally:
+            self.loop.close()

@@ -1,0 +1,326 @@
+"""A fetcher pool: runs the sources' code, async on its own event loop, blocking on slot threads.
+
+Decisions are `policies.pool.PoolMachine`'s. Nothing that a source does reaches further than its
+own load: it may raise anything, return anything, ignore its cancellation or never return. An
+async source that blocks delays the other loads of this pool's loop, and no other actor.
+"""
+
+import asyncio
+import logging
+from typing import assert_never
+
+from attrs import define, frozen
+
+from prefetch_scheduler.actors.asides import Asides
+from prefetch_scheduler.actors.base import Home
+from prefetch_scheduler.actors.cancel import CancelToken
+from prefetch_scheduler.actors.loop import LoopActor
+from prefetch_scheduler.actors.ports import Address, LoadPort
+from prefetch_scheduler.actors.runs import (
+    OnPart,
+    Outcome,
+    cancelled,
+    checked_follow_ups,
+    checked_part,
+    describe,
+    load_async,
+    load_blocking,
+    not_started,
+)
+from prefetch_scheduler.actors.slot_threads import SlotExecutor, SlotThreads
+from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run, merged
+from prefetch_scheduler.policies.pool_events import (
+    CancelLoad,
+    Expanded,
+    Fetch,
+    LoadRequest,
+    LoadResult,
+    Permit,
+    PoolCommand,
+    PoolReport,
+    ResetPool,
+    RunEnded,
+    RunPart,
+    Surveyed,
+    SurveyNames,
+    Withdraw,
+)
+from prefetch_scheduler.policies.prediction import FollowUp
+from prefetch_scheduler.policies.source_info import SourceTable, Survey
+
+logger = logging.getLogger(__name__)
+
+SURVEY_LIMIT_S = 0.04
+"""Real seconds for a source's estimates; a little less than a plan waits for them."""
+EXPAND_LIMIT_S = 1.0
+"""Real seconds for a source's follow-up predictions of one content."""
+_RETRY_S = 0.05
+
+
+@define(eq=False)
+class _Active:
+    """A run whose code has been called and has not returned."""
+
+    run: Run
+    token: CancelToken
+    task: "asyncio.Task[list[Outcome]] | None" = None
+
+
+@frozen
+class _Finished:
+    active: _Active
+    outcomes: list[Outcome]
+
+
+class FetcherPool(LoopActor):
+    """One pool.
+
+    Args:
+        home: its place.
+        machine: its decisions, fresh for each incarnation.
+        port: the sources' code.
+        planner: told what happens.
+        slots: threads for blocking code, kept over restarts.
+        table: the sources, for their names.
+        survey_limit_s: real seconds for a source's estimates.
+        expand_limit_s: real seconds for the follow-up predictions of one content.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        machine: PoolMachine,
+        port: LoadPort,
+        planner: Address,
+        slots: SlotThreads,
+        table: SourceTable,
+        *,
+        survey_limit_s: float = SURVEY_LIMIT_S,
+        expand_limit_s: float = EXPAND_LIMIT_S,
+    ) -> None:
+        super().__init__(home)
+        self._machine = machine
+        self._port = port
+        self._planner = planner
+        self._slots = slots
+        self._names = {info.id: info.name for info in table.infos}
+        self._survey_limit_s = survey_limit_s
+        self._expand_limit_s = expand_limit_s
+        self._active: dict[int, _Active] = {}
+        self._unsent: list[PoolReport] = []
+        self._retrying = False
+        self._permits = 0
+        self._asides = Asides(self, slots, self._name)
+
+    # ---- the actor's seams -----------------------------------------------------------------
+
+    def on_start(self) -> None:
+        self._apply(self._machine.start(self.now))
+
+    def after_loop_made(self) -> None:
+        self.loop.set_default_executor(SlotExecutor(self._slots))
+
+    def on_receive(self, message: PoolCommand) -> None:
+        match message:
+            case SurveyNames():
+                self._survey(message)
+            case Permit(count):
+                # Permits overtake fetches, and may come one by one: those of a batch are used
+                # together, after its fetches, so that related requests share a run.
+                self._permits += count
+            case CancelLoad(id_) | Withdraw(id_):
+                if not self.inbox.empty():
+                    self._machine.cancel_ahead(id_)
+                self._apply(self._machine.handle(message, self.now))
+            case Fetch():
+                self._apply(self._machine.handle(message, self.now))
+            case ResetPool():
+                self._permits = 0  # of the planner that is gone
+                self._apply(self._machine.handle(message, self.now))
+            case _:
+                assert_never(message)
+
+    def on_posted(self, event: object) -> None:
+        match event:
+            case RunPart():
+                self._apply(self._machine.handle(event, self.now))
+            case _Finished(active, outcomes):
+                self._finished(active, outcomes)
+            case _:
+                self._asides.returned(event)
+
+    def next_deadline(self) -> float | None:
+        return self._machine.next_deadline()
+
+    def on_tick(self, now: float) -> None:
+        self._apply(self._machine.tick(now))
+
+    def after_batch(self) -> None:
+        """Use permits, send reports. A refused report is kept: its credits must not be lost."""
+        if self._permits:
+            permit, self._permits = Permit(self._permits), 0
+            self._apply(self._machine.handle(permit, self.now))
+        if self.inbox.empty():
+            self._machine.nothing_ahead()
+        reports, self._unsent = merged(self._unsent), []
+        for index, report in enumerate(reports):
+            if not self._planner.tell(report):
+                self._unsent = reports[index:]
+                break
+        if self._unsent and not self._retrying and not self.actor_stopped.is_set():
+            self._retrying = True
+            self.later(_RETRY_S, self._retry)
+
+    def on_stop(self) -> None:
+        self._cancel_all()
+
+    def on_failure(self, *_: object) -> None:
+        self._cancel_all()
+
+    # ---- effects ---------------------------------------------------------------------------
+
+    def _apply(self, effects: list[PoolEffect]) -> None:
+        for effect in effects:
+            match effect:
+                case Run():
+                    self._begin(effect)
+                case CancelRun(_, serial):
+                    active = self._active.get(serial)
+                    if active is not None:
+                        self._cancel(active)
+                case PoolReport():
+                    self._unsent.append(effect)
+                case _:
+                    assert_never(effect)
+
+    def _begin(self, run: Run) -> None:
+        active = self._active[run.serial] = _Active(run, CancelToken())
+        source = run.requests[0].source_id
+        try:
+            if self._port.is_async(source):
+                active.task = self.loop.create_task(
+                    load_async(self._port, run, active.token, self._on_part(run), self.home.clock),
+                    name=f"load from {self._name(source)}",
+                )
+                active.task.add_done_callback(lambda task: self._task_done(active, task))
+            else:
+                self._slots.run(lambda: self._work(active), self._name(source))
+        except Exception as error:  # noqa: BLE001 - the source's code, or no thread to be had
+            self.post(_Finished(active, not_started(run, error)))
+
+    def _on_part(self, run: Run) -> OnPart:
+        def post(key: str, content: Content) -> None:
+            checked_part(key, content)
+            self.post(RunPart(run.id, key, content, run.serial))
+
+        return post
+
+    def _work(self, active: _Active) -> None:
+        """In a slot thread."""
+        run = active.run
+        outcomes = load_blocking(self._port, run, active.token, self._on_part(run), self.home.clock)
+        self.post(_Finished(active, outcomes))
+
+    def _task_done(self, active: _Active, task: "asyncio.Task[list[Outcome]]") -> None:
+        # A task cancelled before its first step never ran any of its own code.
+        outcomes = cancelled(active.run) if task.cancelled() else task.result()
+        self.post(_Finished(active, outcomes))
+
+    def _cancel(self, active: _Active) -> None:
+        if active.task is not None:
+            active.token.cancel()
+            active.task.cancel()
+            return
+        # A callback of blocking code may block as well: it must not hold the loop up.
+        source = self._name(active.run.requests[0].source_id)
+        try:
+            active.token.cancel(lambda callbacks: self._slots.run(callbacks, source))
+        except RuntimeError as error:
+            logger.warning("%s: on_cancel callbacks not run: %s", source, error)
+
+    def _cancel_all(self) -> None:
+        for active in self._active.values():
+            self._cancel(active)
+
+    def _retry(self) -> None:
+        self._retrying = False  # the flush that follows sends
+
+    # ---- results ---------------------------------------------------------------------------
+
+    def _finished(self, active: _Active, outcomes: list[Outcome]) -> None:
+        run = active.run
+        self._active.pop(run.serial, None)
+        for request, outcome in zip(run.requests, outcomes, strict=True):
+            self._run_ended(request.id, run.serial, outcome)
+            wanted = request.expand and not active.token.cancelled
+            if wanted and isinstance(outcome, LoadResult):
+                self._expand(request, outcome)
+
+    def _run_ended(self, id_: int, serial: int, outcome: Outcome) -> None:
+        self._apply(self._machine.handle(RunEnded(id_, outcome, serial), self.now))
+
+    def _expand(self, request: LoadRequest, result: LoadResult) -> None:
+        """Ask for follow-up predictions; late or faulty ones are left out, nobody waits for them.
+
+        Answered even with none: the planner remembers for whom it asked.
+        """
+        source, key, port = request.source_id, request.key, self._port
+
+        def then(found: list[FollowUp] | None) -> None:
+            self._planner.tell(Expanded(request.id, tuple(found or ())))
+
+        self._asides.run(
+            source,
+            lambda: checked_follow_ups(port.expand(source, key, result.content)),
+            then,
+            self._expand_limit_s,
+        )
+
+    def _survey(self, message: SurveyNames) -> None:
+        surveys: list[Survey | None] = [None] * len(message.names)
+        by_source: dict[int, list[tuple[int, str]]] = {}
+        for place, (source, name) in enumerate(message.names):
+            by_source.setdefault(source, []).append((place, name))
+        open_sources = set(by_source)
+
+        def answer_if_complete() -> None:
+            if not open_sources:
+                self._planner.tell(Surveyed(message.plan_id, tuple(surveys)))
+
+        def ask(source: int, names: list[tuple[int, str]]) -> None:
+            found: list[tuple[int, Survey]] = []  # filled by the slot thread, read when time is up
+
+            def then(_: object) -> None:
+                for place, survey in list(found):
+                    surveys[place] = survey
+                open_sources.discard(source)
+                answer_if_complete()
+
+            self._asides.run(
+                source,
+                lambda: self._survey_names(source, names, found),
+                then,
+                self._survey_limit_s,
+            )
+
+        if not by_source:
+            answer_if_complete()
+        for source, names in by_source.items():
+            ask(source, names)
+
+    def _survey_names(
+        self, source: int, names: list[tuple[int, str]], found: list[tuple[int, Survey]]
+    ) -> None:
+        """In a slot thread: one bad name costs its own estimate only."""
+        for place, name in names:
+            try:
+                survey = self._port.survey(source, name)
+            except Exception as error:  # noqa: BLE001 - a source may raise anything
+                logger.info("%s: no estimate of %r: %s", self._name(source), name, describe(error))
+                continue
+            if isinstance(survey, Survey):
+                found.append((place, survey))
+
+    def _name(self, source: int) -> str:
+        return self._names.get(source, f"source-{source}")

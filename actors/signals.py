@@ -1,0 +1,54 @@
+"""Messages of the runtime itself: between actors, their timer and their Supervisor.
+
+They travel in the control lane and are taken even by a full inbox: each actor has at most a
+few of them outstanding at any time, so they need no bound of their own.
+"""
+
+from attrs import field, frozen
+
+from prefetch_scheduler.policies.errors import PrefetchError
+
+
+@frozen
+class Tick:
+    """A deadline that the actor asked for has passed."""
+
+    at: float
+    """The deadline, in engine seconds."""
+
+
+@frozen
+class Stop:
+    """End after the message in hand."""
+
+    error: PrefetchError | None = None
+    """What waiting and later askers are told. None: the inbox stays open for a successor."""
+
+
+@frozen
+class ChildStarted:
+    """A child has run its `on_start` and takes messages."""
+
+    name: str
+    incarnation: int
+
+
+@frozen
+class ChildStopped:
+    """A child has ended as it was told to, or of its own accord."""
+
+    name: str
+    incarnation: int
+
+
+@frozen
+class ChildFailed:
+    """A child has ended by an exception. It reads its inbox no more; its successor may."""
+
+    name: str
+    incarnation: int
+    error: str
+    exception: BaseException | None = field(default=None, eq=False)
+
+
+SIGNALS = (Tick, Stop, ChildStarted, ChildStopped, ChildFailed)

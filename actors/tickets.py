@@ -1,0 +1,29 @@
+"""What hosts hand in to be answered through; the machines only pass them on."""
+
+from typing import Protocol
+
+from prefetch_scheduler.actors.reply import Reply
+from prefetch_scheduler.policies.plan import Plan
+
+
+class PlanTicket(Protocol):
+    """Told how a submit goes. Called in the planner's thread: must be short and never raise."""
+
+    def plan_made(self, plan: Plan) -> None:
+        """The plan is made; its loads are queued."""
+
+    def immediate_done(self, ok: bool) -> None:
+        """All P0 and P1 items are loaded (`ok`), or one of them cannot be. Called once."""
+
+
+class AskedPlan:
+    """Answers an ask of `Submit` with the plan."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+
+    def plan_made(self, plan: Plan) -> None:
+        self._reply.set(plan)
+
+    def immediate_done(self, ok: bool) -> None:
+        """Who only asked for the plan is not told."""
