@@ -1,0 +1,116 @@
+"""What a host uses: the engine, its sessions, sources, events, errors and configuration.
+
+The three floors, each importing only from those below it::
+
+    engine     embeds: this API, configuration, sources, adapters, command line
+    actors     coordinates: messages, mailboxes, supervision, the five actors and their pools
+    policies   decides: values and pure state machines, told the time
+"""
+
+from prefetch_scheduler.actors.cancel import CancelToken
+from prefetch_scheduler.engine.config_file import load_config
+from prefetch_scheduler.engine.events import (
+    ContextChanged,
+    FileChanged,
+    HostBusy,
+    HostIdle,
+    ProjectSwitched,
+    SessionEnded,
+    SessionStarted,
+    SkillUpdated,
+    TriggerEvent,
+    UserLoggedIn,
+)
+from prefetch_scheduler.engine.facade import PrefetchEngine
+from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.health import Health
+from prefetch_scheduler.engine.session import Session
+from prefetch_scheduler.engine.sources.callables import CallableSource
+from prefetch_scheduler.engine.sources.files import FileSource
+from prefetch_scheduler.engine.sources.protocol import Source
+from prefetch_scheduler.engine.sources.skills import SkillSource
+from prefetch_scheduler.policies.alerts import AlertCleared, AlertRaised
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.errors import (
+    ConfigError,
+    EngineFailed,
+    EngineStopped,
+    InvalidPrediction,
+    LoadTimeout,
+    PrefetchError,
+    ResourceUnavailable,
+    UnknownKind,
+)
+from prefetch_scheduler.policies.plan import Plan, PlanItem
+from prefetch_scheduler.policies.planner_events import (
+    ContextSwitched,
+    ResourceEvicted,
+    ResourceFailed,
+    ResourceLoaded,
+)
+from prefetch_scheduler.policies.prediction import Constraints, FollowUp, Prediction
+from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.vocabulary import (
+    Lane,
+    Layer,
+    Mode,
+    Priority,
+    Reason,
+    Relation,
+    Role,
+    Urgency,
+)
+
+__all__ = [
+    "AlertCleared",
+    "AlertRaised",
+    "CallableSource",
+    "CancelToken",
+    "Config",
+    "ConfigError",
+    "Constraints",
+    "Content",
+    "ContextChanged",
+    "ContextSwitched",
+    "EngineFailed",
+    "EngineStopped",
+    "FileChanged",
+    "FileSource",
+    "FollowUp",
+    "Health",
+    "HostBusy",
+    "HostIdle",
+    "InvalidPrediction",
+    "Lane",
+    "Layer",
+    "LoadTimeout",
+    "Mode",
+    "Plan",
+    "PlanHandle",
+    "PlanItem",
+    "Prediction",
+    "PrefetchEngine",
+    "PrefetchError",
+    "Priority",
+    "ProjectSwitched",
+    "Reason",
+    "Relation",
+    "Report",
+    "ResourceEvicted",
+    "ResourceFailed",
+    "ResourceLoaded",
+    "ResourceUnavailable",
+    "Role",
+    "Session",
+    "SessionEnded",
+    "SessionStarted",
+    "SkillSource",
+    "SkillUpdated",
+    "Source",
+    "TriggerEvent",
+    "UnknownKind",
+    "Urgency",
+    "UserLoggedIn",
+    "load_config",
+]

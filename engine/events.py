@@ -1,0 +1,84 @@
+"""Events that a host passes to `trigger`, each acting on the session it is triggered for."""
+
+from attrs import field, frozen
+
+
+def _text(instance: object, attribute: object, value: str) -> None:
+    name = f"{type(instance).__name__}.{getattr(attribute, 'name', '')}"
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
+
+
+def _text_or_none(instance: object, attribute: object, value: str | None) -> None:
+    if value is not None:
+        _text(instance, attribute, value)
+
+
+@frozen
+class SessionStarted:
+    """A session begins: pins, configured keys and what was used most before are loaded."""
+
+    project: str | None = field(default=None, validator=_text_or_none)
+    user: str | None = field(default=None, validator=_text_or_none)
+
+
+@frozen
+class SessionEnded:
+    """The session is over: its loads are cancelled, its pins released, its unread loads wasted."""
+
+
+@frozen
+class ProjectSwitched:
+    """The session turns to another project, whose usual keys are loaded."""
+
+    project: str = field(validator=_text)
+
+
+@frozen
+class UserLoggedIn:
+    """A user is known now: private content is theirs from here on, their usual keys are loaded."""
+
+    user: str = field(validator=_text)
+
+
+@frozen
+class ContextChanged:
+    """The agent turned to something else; the next submit says what is still wanted."""
+
+    context: str = field(validator=_text)
+
+
+@frozen
+class FileChanged:
+    """A file was written. `content`: what it holds now, where the host knows (its own edit)."""
+
+    path: str = field(validator=_text)
+    content: str | bytes | None = None
+
+
+@frozen
+class SkillUpdated:
+    skill_id: str = field(validator=_text)
+
+
+@frozen
+class HostBusy:
+    """The host is busy: no background load starts until `HostIdle`."""
+
+
+@frozen
+class HostIdle:
+    """The host has time again."""
+
+
+TriggerEvent = (
+    SessionStarted
+    | SessionEnded
+    | ProjectSwitched
+    | UserLoggedIn
+    | ContextChanged
+    | FileChanged
+    | SkillUpdated
+    | HostBusy
+    | HostIdle
+)

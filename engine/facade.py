@@ -1,0 +1,284 @@
+"""`PrefetchEngine`: what a host embeds. It holds references to the actors, no state of its own."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from prefetch_scheduler.actors.address import Address
+from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
+from prefetch_scheduler.actors.ports import Clock
+from prefetch_scheduler.actors.reply import AsyncReply
+from prefetch_scheduler.engine import events
+from prefetch_scheduler.engine.config_file import load_config
+from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.health import Health, health_of
+from prefetch_scheduler.engine.runtime import Runtime
+from prefetch_scheduler.engine.session import Session
+from prefetch_scheduler.engine.sources.protocol import Source
+from prefetch_scheduler.engine.sources.registry import Expand, SourceRegistry
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
+from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.story import StoryLine
+
+
+class PrefetchEngine:
+    """Loads what an agent is about to need, and serves what it reads.
+
+    Use it as a context manager, or call `start` and `stop`. All methods may be called from any
+    thread and event loop. Its own methods act on a default session; see `session` for more.
+
+    Args:
+        config: a `Config`, a mapping, the path of a YAML file, or None for the defaults.
+        sources: where content comes from; of several for one kind, later ones are alternatives.
+        expand: returns further predictions that loaded content gives rise to (decision D23).
+        clock: the engine's time; None: real time.
+
+    Raises:
+        ConfigError: the configuration or a source has faults; names each.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        *,
+        sources: Iterable[Source] = (),
+        record: str | os.PathLike[str] | None = None,
+        expand: Expand | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        registry = SourceRegistry(sources, expand=expand)
+        self._runtime = Runtime(load_config(config), registry, clock)
+        self._default = Session(self._runtime, DEFAULT_SESSION, None)
+        self._sessions: dict[str, Session] = {DEFAULT_SESSION: self._default}
+        self._lock = threading.Lock()
+        self._started = False
+        self._stopped = False
+        self._record = record
+
+    # ---- life ------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Start the actors.
+
+        Raises:
+            PrefetchError: it was started before; a stopped engine cannot be started again.
+        """
+        with self._lock:
+            if self._stopped:
+                raise self._runtime.stopped_error()
+            if self._started:
+                raise PrefetchError("the engine has been started already; start it once")
+            self._started = True
+        self._runtime.start()
+        self._default.trigger(events.SessionStarted())
+        return self
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop the actors in order. May be called again; never waits longer than `timeout`.
+
+        Args:
+            timeout: real seconds. Threads that are stuck in a source's own code by then are left
+                behind as daemons, logged by name.
+        """
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+        self._runtime.stop(timeout)
+
+    async def astart(self) -> Self:
+        """As `start`, without blocking the event loop."""
+        await _in_thread(self.start)
+        return self
+
+    async def astop(self, timeout: float = 5.0) -> None:
+        """As `stop`, without blocking the event loop."""
+        await _in_thread(lambda: self.stop(timeout))
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return await self.astart()
+
+    async def __aexit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self.astop()
+
+    # ---- sessions --------------------------------------------------------------------------
+
+    def session(self, id: str, project: str | None = None, user: str | None = None) -> Session:  # noqa: A002 - the contract's name
+        """The session of that id: the same API with a context, budget, pins and report of its own.
+
+        The first call starts it, which loads its pins and prefill; later ones return the same.
+
+        Raises:
+            PrefetchError: the id is not a string, or empty.
+            EngineStopped, EngineFailed: the engine does not run.
+        """
+        if not isinstance(id, str) or not id:
+            raise PrefetchError(f"session id: expected a string that is not empty, got {id!r}")
+        self._runtime.check_running()
+        with self._lock:
+            found = self._sessions.get(id)
+            if found is None:
+                found = self._sessions[id] = Session(
+                    self._runtime, id, user, forget=self._forget_session
+                )
+                new = True
+            else:
+                new = False
+        if new:
+            found.trigger(events.SessionStarted(project, user))
+        return found
+
+    def _forget_session(self, id_: str) -> None:
+        """An ended session leaves nothing behind here; its id may be used again."""
+        with self._lock:
+            if id_ != DEFAULT_SESSION:
+                self._sessions.pop(id_, None)
+
+    # ---- the default session ---------------------------------------------------------------
+
+    def submit(
+        self,
+        predictions: Iterable[Prediction] | Mapping[str, Any],
+        constraints: Constraints | None = None,
+        *,
+        context: str | None = None,
+    ) -> PlanHandle:
+        """See `Session.submit`."""
+        return self._default.submit(predictions, constraints, context=context)
+
+    def get(self, key: str, *, timeout: float | None = None) -> Content:
+        """See `Session.get`."""
+        return self._default.get(key, timeout=timeout)
+
+    async def aget(self, key: str, *, timeout: float | None = None) -> Content:
+        """See `Session.aget`."""
+        return await self._default.aget(key, timeout=timeout)
+
+    def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> list[Content]:
+        """See `Session.get_many`."""
+        return self._default.get_many(keys, timeout=timeout)
+
+    async def aget_many(
+        self, keys: Iterable[str], *, timeout: float | None = None
+    ) -> list[Content]:
+        """See `Session.aget_many`."""
+        return await self._default.aget_many(keys, timeout=timeout)
+
+    def peek(self, key: str) -> Content | None:
+        """See `Session.peek`."""
+        return self._default.peek(key)
+
+    def put(self, key: str, content: Content | str | bytes) -> None:
+        """See `Session.put`."""
+        self._default.put(key, content)
+
+    def invalidate(self, pattern: str) -> None:
+        """See `Session.invalidate`."""
+        self._default.invalidate(pattern)
+
+    def pin(self, key: str) -> None:
+        """See `Session.pin`."""
+        self._default.pin(key)
+
+    def unpin(self, key: str) -> None:
+        """See `Session.unpin`."""
+        self._default.unpin(key)
+
+    def trigger(self, event: events.TriggerEvent) -> None:
+        """See `Session.trigger`."""
+        self._default.trigger(event)
+
+    def report(self) -> Report:
+        """See `Session.report`."""
+        return self._default.report()
+
+    # ---- the whole engine ------------------------------------------------------------------
+
+    def total_report(self) -> Report:
+        """The report of all sessions together."""
+        report: Report = self._runtime.ask_metrics(ReportQuery(None))
+        return report
+
+    def explain(self, key: str) -> tuple[StoryLine, ...]:
+        """What happened to a resource, oldest first: time, event, reason."""
+        name = self._runtime.reader.name(self._default._reading, key)
+        lines: tuple[StoryLine, ...] = self._runtime.ask_metrics(StoryQuery(name.key))
+        return lines
+
+    def health(self) -> Health:
+        """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
+        return health_of(self._runtime, started=self._started, stopped=self._stopped)
+
+    def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
+        """Call `callback(event)` when something is loaded, fails or is evicted, when an alert is
+        raised or cleared, and when a context changes.
+
+        Callbacks run in threads of their own, in order; a slow one loses events, harming nobody.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self._runtime.subscribers.subscribe(callback)
+
+    @property
+    def config(self) -> Config:
+        """The effective configuration."""
+        return self._runtime.config
+
+    # ---- the actors' addresses, for hosts that speak in messages -----------------------------
+
+    @property
+    def planner(self) -> Address:
+        return self._runtime.planner
+
+    @property
+    def cache(self) -> Address:
+        return self._runtime.cache
+
+    @property
+    def metrics(self) -> Address:
+        return self._runtime.metrics
+
+    @property
+    def supervisor(self) -> Address:
+        return self._runtime.system.supervisor
+
+
+def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:
+    """Run a blocking action in a daemon thread and wait for it without blocking the loop.
+
+    Not in the loop's executor: its threads would hang the interpreter's exit if a source did.
+    """
+    reply = AsyncReply(asyncio.get_running_loop())
+
+    def run() -> None:
+        try:
+            reply.set(action())
+        except BaseException as error:  # noqa: BLE001 - handed over to the waiter
+            reply.fail(error)
+
+    threading.Thread(target=run, name="prefetch-life", daemon=True).start()
+    return reply.wait(None)

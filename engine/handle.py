@@ -1,0 +1,150 @@
+"""What `submit` returns: the plan once it is made, and a wait for what is urgent in it."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from prefetch_scheduler.actors.ports import Clock
+from prefetch_scheduler.actors.reply import AskTimeout, AsyncReply, SyncReply
+from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError
+from prefetch_scheduler.policies.plan import Plan
+
+logger = logging.getLogger("prefetch_scheduler.engine")
+
+
+class Latch:
+    """A value that is set once and that any number of threads and coroutines wait for."""
+
+    def __init__(self) -> None:
+        self._sync = SyncReply()
+        self._waiting: list[AsyncReply] = []
+        self._lock = threading.Lock()
+
+    def set(self, value: Any) -> None:
+        with self._lock:
+            if not self._sync.set(value):
+                return
+            waiting, self._waiting = self._waiting, []
+        for reply in waiting:
+            reply.set(value)
+
+    def wait(self, timeout: float | None) -> Any:
+        """The value; `AskTimeout` after `timeout` real seconds."""
+        return self._sync.wait(timeout)
+
+    async def await_(self, timeout: float | None) -> Any:
+        """The same without blocking the loop."""
+        reply = AsyncReply(asyncio.get_running_loop())
+        with self._lock:
+            if not self._sync.done:
+                self._waiting.append(reply)
+                reply_now = False
+            else:
+                reply_now = True
+        if reply_now:
+            return self._sync.wait(0)
+        try:
+            return await reply.wait(timeout)
+        finally:
+            with self._lock:
+                if reply in self._waiting:
+                    self._waiting.remove(reply)
+
+
+class PlanHandle:
+    """One submit, from the host's side. Safe to use from any thread or event loop.
+
+    Args:
+        cancel: takes the submit back.
+        clock: time-outs are engine seconds.
+        immediate_s: how long `wait_immediate` waits where it names no time-out.
+        plan_s: the same for `plan`.
+    """
+
+    def __init__(
+        self,
+        cancel: Callable[["PlanHandle"], None],
+        clock: Clock,
+        immediate_s: float,
+        plan_s: float,
+    ) -> None:
+        self._cancel = cancel
+        self._clock = clock
+        self._immediate_s = immediate_s
+        self._plan_s = plan_s
+        self._plan = Latch()
+        self._immediate = Latch()
+
+    # ---- the planner's side ------------------------------------------------------------------
+
+    def plan_made(self, plan: Plan) -> None:
+        """Called by the planner."""
+        self._plan.set(plan)
+
+    def immediate_done(self, ok: bool) -> None:
+        """Called by the planner."""
+        self._immediate.set(ok)
+
+    def given_up(self, error: PrefetchError) -> None:
+        """Called when the engine ends before the plan is made."""
+        self._plan.set(error)
+        self._immediate.set(False)
+
+    # ---- the host's side ---------------------------------------------------------------------
+
+    def plan(self, timeout: float | None = None) -> Plan:
+        """The plan: every item with its lane, its predicted times and the reason.
+
+        Args:
+            timeout: engine seconds to wait; None: as long as a demand may take.
+
+        Raises:
+            LoadTimeout: it was not made in time.
+            EngineStopped, EngineFailed: the engine ended before it was made.
+        """
+        limit = self._plan_s if timeout is None else timeout
+        try:
+            made = self._plan.wait(self._clock.real(limit))
+        except AskTimeout:
+            raise LoadTimeout(f"the plan was not made within {limit:g} s") from None
+        if isinstance(made, PrefetchError):
+            raise made
+        plan: Plan = made
+        return plan
+
+    def wait_immediate(self, timeout: float | None = None) -> bool:
+        """Wait until all P0 and P1 items of the plan are loaded.
+
+        Args:
+            timeout: engine seconds to wait; None: `max_immediate_time_ms` (decision D14).
+
+        Returns:
+            True when all are loaded; False on a time-out, or when one could not be loaded.
+        """
+        limit = self._limit(timeout)
+        try:
+            return bool(self._immediate.wait(self._clock.real(limit)))
+        except AskTimeout:
+            return self._late(limit)
+
+    async def await_immediate(self, timeout: float | None = None) -> bool:
+        """As `wait_immediate`, without blocking the event loop."""
+        limit = self._limit(timeout)
+        try:
+            return bool(await self._immediate.await_(self._clock.real(limit)))
+        except AskTimeout:
+            return self._late(limit)
+
+    def cancel(self) -> None:
+        """Take the submit back: what only it wanted is dropped, queued and running."""
+        self._cancel(self)
+
+    def _limit(self, timeout: float | None) -> float:
+        return self._immediate_s if timeout is None else timeout
+
+    @staticmethod
+    def _late(limit: float) -> bool:
+        logger.warning("urgent items were not loaded within %g s; going on without them", limit)
+        return False

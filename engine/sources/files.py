@@ -1,0 +1,94 @@
+"""Files below a root folder."""
+
+import os
+from collections.abc import Iterable
+
+from prefetch_scheduler.engine.sources.exclusions import DEFAULT_EXCLUDES
+from prefetch_scheduler.engine.sources.file_backed import MAX_BYTES, MAX_PREFETCH_BYTES, FileBacked
+from prefetch_scheduler.engine.sources.folder import FileRead
+from prefetch_scheduler.engine.sources.text import decode
+from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.errors import ConfigError
+from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
+
+
+class FileSource(FileBacked):
+    """Serves `file:path`, with POSIX paths relative to `root`; nothing outside it is ever read.
+
+    Content is `str` where the file is text in an encoding that can be told, else `bytes`. Every
+    read is checked against the file system, so an edit by anybody shows at once.
+
+    Args:
+        root: an existing folder.
+        kind: the kind of key that it serves.
+        name: what logs and reports call it; None: its kind.
+        exclude: patterns of what is never *prefetched* (`exclusions` describes them); explicit
+            reads are not concerned. To add to the default: `(*DEFAULT_EXCLUDES, "*.gen.ts")`.
+        max_prefetch_bytes: larger files are loaded on demand only.
+        max_bytes: larger files are refused.
+        encoding: tried first, before detection; None: detection alone.
+        private: content is kept apart for each user.
+        max_concurrency: loads at once; None: the engine's limits.
+        load_timeout_s: seconds after which a load is given up; None: the configuration's.
+
+    Raises:
+        ConfigError: an argument is wrong; says which, and what is allowed.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        kind: str = "file",
+        name: str | None = None,
+        exclude: Iterable[str] = DEFAULT_EXCLUDES,
+        max_prefetch_bytes: int = MAX_PREFETCH_BYTES,
+        max_bytes: int = MAX_BYTES,
+        encoding: str | None = None,
+        private: bool = False,
+        max_concurrency: int | None = None,
+        load_timeout_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            root,
+            kind=kind,
+            name=name,
+            exclude=exclude,
+            max_prefetch_bytes=max_prefetch_bytes,
+            max_bytes=max_bytes,
+            private=private,
+            max_concurrency=max_concurrency,
+            load_timeout_s=load_timeout_s,
+        )
+        if encoding is not None:
+            try:
+                b"x".decode(encoding)
+            except UnicodeError:
+                pass  # it is a text encoding; this is just no text in it
+            except (LookupError, TypeError):
+                raise ConfigError(
+                    f"encoding: {encoding!r} is not a text encoding that Python knows"
+                ) from None
+        self.encoding = encoding
+
+    def normalise(self, name: str) -> str:
+        """`./a` and `b/../a` are `a`; an absolute path below the root becomes relative.
+
+        Raises:
+            ValueError: it leaves the root, or names no file.
+        """
+        return self.folder.normalise(name)
+
+    def file_of(self, name: str) -> str:
+        """The name itself."""
+        return name
+
+    def derive(self, name: str, read: FileRead) -> Content:
+        """Text in the encoding detected, or the bytes."""
+        decoded = decode(read.raw, encoding=self.encoding)
+        return Content(
+            decoded.value,
+            tokens=tokens_of_size(len(read.raw), suffix_of(name)),
+            version=read.stamp,
+            media_type=decoded.media_type,
+        )
