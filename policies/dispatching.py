@@ -59,7 +59,7 @@ def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
         name=flight.name,
         claim_s=_claim_s(s, flight.pool),
         load_timeout_s=source.load_timeout_s or s.config.execution.load_timeout_s,
-        ask_first=source.surveys and flight.pool is not Pool.DEMAND and not flight.surveyed,
+        ask_first=source.surveys and flight.pool is not Pool.DEMAND and flight.survey is None,
         expand=source.expands and _depth(flight) < s.config.execution.follow_up_depth,
     )
 

@@ -13,7 +13,7 @@ from attrs import Factory, define, field, frozen
 
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import matches
-from prefetch_scheduler.policies.source_info import SourceInfo
+from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
 
 
@@ -84,9 +84,8 @@ class Flight:
     """Engine time before which a background load does not start."""
     tokens: int = 0
     load_s: float = 0.0
-    surveyed_tokens: int | None = None
-    surveyed: bool = False
-    """Its source has said that it may be loaded ahead."""
+    survey: Survey | None = None
+    """What its source said of it; None: it was not asked, or did not say in time."""
     reason: str = ""
     state: State = State.QUEUED
     source_at: int = 0

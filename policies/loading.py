@@ -162,7 +162,8 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     s.estimator.observe(
         flight.source,
         flight.name,
-        estimated_tokens=flight.surveyed_tokens,
+        estimated_tokens=flight.survey.tokens if flight.survey else None,
+        estimated_load_s=flight.survey.load_s if flight.survey else None,
         tokens=tokens,
         load_s=result.load_s,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from prefetch_scheduler.policies.source_info import Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 
 LOADED_LANES = (Lane.IMMEDIATE, Lane.BACKGROUND)
@@ -39,10 +40,8 @@ class Candidate:
     frequent: bool = False
     pending: bool = False
     """Queued or loading already; the caller has charged its tokens."""
-    surveyed_tokens: int | None = None
-    """What its source said of its size, before any correction."""
-    surveyed: bool = False
-    """Whether its source has said what it knows of it."""
+    survey: Survey | None = None
+    """What its source said of it, before any correction; None: it was not asked, or not in time."""
 
 
 def candidate_faults(c: Candidate) -> Iterable[str]:
@@ -84,8 +83,7 @@ class PlanItem:
     source_id: int | None = None
     steps: tuple[str, ...] = ()
     """How its priority came about, in words."""
-    surveyed_tokens: int | None = None
-    surveyed: bool = False
+    survey: Survey | None = None
 
     @property
     def density(self) -> float:

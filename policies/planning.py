@@ -11,6 +11,7 @@ Runtime complexity: O(n log n), one sort.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import floor, fsum
 
 from attrs import define, field, frozen
@@ -85,10 +86,8 @@ def plan_budget(terms: Terms, config: Config) -> int:
     The smallest of what remains of each limit and the plan's own budget; where it names none,
     the configured one times the quality mode.
     """
-    own: float
-    if terms.token_budget is not None:
-        own = terms.token_budget
-    else:
+    own: float | None = terms.token_budget
+    if own is None:
         own = config.max_prefetch_tokens * config.execution.mode_multipliers[terms.mode]
     least = min([own, *terms.limits.values()])
     return least if isinstance(least, int) else floor(least + 1e-9)  # 100 * 0.29 is 28.999...
@@ -118,7 +117,7 @@ def make_plan(
     Raises:
         InvalidPrediction: an estimate is negative, NaN or infinite (decision D2); names each.
     """
-    faults = tuple(fault for c in candidates for fault in candidate_faults(c))
+    faults = list(chain.from_iterable(map(candidate_faults, candidates)))
     if faults:
         raise InvalidPrediction(faults)
     granted = plan_budget(terms, config) if budget is None else max(0, budget)
@@ -169,32 +168,36 @@ class _Row:
 def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> list[_Row]:
     """The candidates with priority and value, by falling density, then key."""
     rules, multipliers = PriorityRules(terms, config), config.priorities.value_multipliers
+    planned = Reason.PLANNED
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
         priority, steps = rules.rate(
             c.role, c.confidence, key=c.key, recent=c.recent, frequent=c.frequent
         )
         value = c.confidence * multipliers[c.role] if c.value is None else c.value
-        lane, reason, detail = _hindrance(c, priority, config)
-        is_open = reason is Reason.PLANNED
-        row = _Row(c, priority, steps, value, is_open, lane, reason, detail)
+        lane, reason, detail = _destined(c, priority, config)
+        row = _Row(c, priority, steps, value, reason is planned, lane, reason, detail)
         decorated.append((-density(value, c.tokens), c.key, place, row))
     decorated.sort()
     return [row for _, _, _, row in decorated]
 
 
-def _hindrance(c: Candidate, priority: Priority, config: Config) -> tuple[Lane, Reason, str]:
-    """Why it is not loaded whatever the budgets, or else the lane that its priority asks for."""
+_BY_PRIORITY = {
+    **dict.fromkeys(Priority, (Lane.IMMEDIATE, Reason.PLANNED, "")),
+    Priority.P3: (Lane.BACKGROUND, Reason.PLANNED, ""),
+    Priority.P4: (Lane.DEFERRED, Reason.PRIORITY_DEFERRED, "P4 is loaded only when asked for"),
+}
+
+
+def _destined(c: Candidate, priority: Priority, config: Config) -> tuple[Lane, Reason, str]:
+    """Lane, reason and detail before budgets are looked at; `PLANNED` where they decide."""
     if c.obstacle is not None:
         return Lane.SKIPPED, c.obstacle, c.detail
     least = config.min_confidence_for_prefetch
     if c.confidence < least:
         detail = f"confidence {c.confidence:g} is below {least:g}"
         return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
-    if priority is Priority.P4:
-        return Lane.DEFERRED, Reason.PRIORITY_DEFERRED, "P4 is loaded only when asked for"
-    lane = Lane.IMMEDIATE if priority <= Priority.P2 else Lane.BACKGROUND
-    return lane, Reason.PLANNED, c.detail
+    return _BY_PRIORITY[priority]
 
 
 def _by_priority(rows: Iterable[_Row]) -> list[_Row]:
@@ -293,6 +296,5 @@ def _item(row: _Row) -> PlanItem:
         reasons=c.reasons,
         source_id=c.source_id,
         steps=in_words(row.steps, c.confidence),
-        surveyed_tokens=c.surveyed_tokens,
-        surveyed=c.surveyed,
+        survey=c.survey,
     )

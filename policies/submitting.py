@@ -206,8 +206,7 @@ def _candidate(
         recent=s.usage.recent(stored, now, rules.recent_access_s),
         frequent=s.usage.uses_today(stored, s.today) > rules.frequent_uses,
         pending=stored in s.flights.live,
-        surveyed_tokens=survey.tokens if survey else None,
-        surveyed=survey is not None,
+        survey=survey,
     )
 
 
@@ -341,6 +340,18 @@ def _admit(
                 _rank_anew(s, flight, item)
         elif item.admitted:
             _enqueue(s, session, item, want, now)
+        elif item.lane is Lane.DEFERRED:
+            _defer(s, session, item)
+
+
+def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:
+    """What is queued and now stated too unlikely is not loaded after all (decisions D4, D20)."""
+    flight = s.flights.live.get(item.stored)
+    if flight is None or flight.state not in (State.QUEUED, State.HANDED):
+        return
+    want = flight.wants.get(session.id)
+    if want is not None and want.cause is Cause.PREDICTION:
+        ending.drop_want(s, flight, session.id, item.reason)
 
 
 def _pin(s: PlannerState, session: SessionState, item: PlanItem) -> None:
@@ -381,8 +392,7 @@ def _enqueue(
         ready_at=now + (s.config.background_start_delay_ms / 1000 if background else 0.0),
         tokens=item.tokens,
         load_s=item.load_s,
-        surveyed_tokens=item.surveyed_tokens,
-        surveyed=item.surveyed,
+        survey=item.survey,
         reason="; ".join(item.reasons),
         wants={session.id: want},
     )

@@ -493,3 +493,13 @@ def test_a_key_read_lately_and_often_is_one_step_more_urgent_for_each():
     handle = world.submit([p("file:a", "documentation", 0.85)])
     assert handle.plan is not None
     assert handle.plan.items[0].priority is Priority.P1
+
+
+def test_a_queued_item_that_is_predicted_again_as_unlikely_is_not_loaded():
+    world = World()
+    world.tell(HostBusy())
+    world.submit([p("file:a", "documentation", 0.85)])
+    world.submit([p("file:a", "documentation", 0.3)])
+    world.tell(HostIdle())
+    world.run(5)
+    assert world.loaded == []
