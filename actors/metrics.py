@@ -63,6 +63,13 @@ class Metrics(EngineActor):
         for event in message.events:
             self._ledgers.stories.handle(event, now, wall)
             for alert in self._ledgers.accounting.handle(event, now, wall, today):
-                raised = isinstance(alert, AlertRaised)
-                logger.log(logging.WARNING if raised else logging.INFO, "%s", alert)
+                _log(alert)
                 self._publish(alert)
+
+
+def _log(alert: Alert) -> None:
+    if isinstance(alert, AlertRaised):
+        text = "session %s: %s is %.2f, past its threshold %g"
+        logger.warning(text, alert.session, alert.name, alert.value, alert.threshold)
+    else:
+        logger.info("session %s: %s is well again", alert.session, alert.name)

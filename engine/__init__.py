@@ -7,6 +7,8 @@ The three floors, each importing only from those below it::
     policies   decides: values and pure state machines, told the time
 """
 
+import logging
+
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.events import (
@@ -61,6 +63,9 @@ from prefetch_scheduler.policies.vocabulary import (
     Role,
     Urgency,
 )
+
+# A library is silent until its host configures logging.
+logging.getLogger("prefetch_scheduler").addHandler(logging.NullHandler())
 
 __all__ = [
     "AlertCleared",

@@ -134,7 +134,7 @@ def test_peek_counts_nothing_and_loads_nothing(engine: PrefetchEngine):
     assert engine.report().summary()["reads"] == 0
 
 
-# ---- asyncio ------------------------------------------------------------------------------------
+# ---- asyncio ---------------------------------------------------------------------------------
 
 
 def test_the_same_from_a_coroutine(root: Path):
@@ -198,7 +198,7 @@ def test_a_cancelled_aget_leaves_the_engine_well():
     asyncio.run(main())
 
 
-# ---- sessions -----------------------------------------------------------------------------------
+# ---- sessions --------------------------------------------------------------------------------
 
 
 def test_sessions_have_reports_of_their_own_and_share_content(engine: PrefetchEngine):
@@ -281,7 +281,7 @@ def test_a_session_may_pin_ten_keys(tmp_path: Path):
         until(engine, "k:10")
 
 
-# ---- sources that misbehave ----------------------------------------------------------------------
+# ---- sources that misbehave ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_similar_requests_go_out_in_one_call():
     assert calls == [["0", "1", "2", "3"]]
 
 
-# ---- bad input and life ---------------------------------------------------------------------------
+# ---- bad input and life ----------------------------------------------------------------------
 
 
 def test_bad_predictions_are_all_named_and_nothing_of_the_call_is_accepted(engine: PrefetchEngine):
