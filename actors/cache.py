@@ -26,7 +26,7 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
-from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent
+from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent, Note
 from prefetch_scheduler.policies.planner_events import HostEvent, ResourceEvicted
 
 logger = logging.getLogger("prefetch_scheduler.cache")
@@ -88,7 +88,7 @@ class CacheLayer(EngineActor):
         for epoch, pattern in self._view.board.marks():
             self._on_command(Invalidate(pattern, epoch), now)
         for entry in entries:
-            if not self._view.board.covers(entry.stored, entry.epoch):
+            if entry.epoch >= self._view.board.newest(entry.stored):
                 self._on_command(Put(entry), now)
             else:
                 self._view.entries.pop(entry.stored, None)
@@ -171,6 +171,11 @@ class CacheLayer(EngineActor):
                         self._removed(effect)
                 case _ if isinstance(effect, MetricsEvent):
                     self._events.append(effect)
+                    if isinstance(effect, Note):  # promoted, demoted by a full layer: D30
+                        fields = {"prefetch_key": effect.key, "prefetch_session": effect.session}
+                        logger.debug(
+                            "%s %s: %s", effect.key, effect.event, effect.reason, extra=fields
+                        )
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
 

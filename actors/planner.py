@@ -69,7 +69,7 @@ class Planner(EngineActor):
     Args:
         pools, cache, metrics: addresses of the others.
         view: what readers see; for those who ask by message instead of reading it.
-        still_good: the content of an entry if it is fresh, else None.
+        current: the entry of a cache key, and its content if that is fresh.
         publish: tells the host's subscribers; must not block.
     """
 
@@ -83,7 +83,7 @@ class Planner(EngineActor):
         cache: Address,
         metrics: Address,
         view: PublishedView,
-        still_good: Callable[[Entry], Content | None],
+        current: Callable[[str], tuple[Entry | None, Content | None]],
         publish: Callable[[HostEvent], None],
     ) -> None:
         super().__init__(home)
@@ -93,7 +93,7 @@ class Planner(EngineActor):
         self._cache = cache
         self._metrics = metrics
         self._view = view
-        self._still_good = still_good
+        self._current = current
         self._publish = publish
         self._effects: list[PlannerEffect] = []
 
@@ -201,8 +201,7 @@ class Planner(EngineActor):
             case Retry():
                 session = self.machine.state.session(asked.demand.session)
                 stored = self.machine.state.stored(asked.demand.key, session)
-                entry = self._view.entries.get(stored)
-                content = self._still_good(entry) if entry is not None else None
+                entry, content = self._current(stored)
                 if entry is None or content is None:
                     seen = entry.loaded_at if entry is not None else -1.0
                     again = evolve(asked.demand, attempt=asked.demand.attempt + 1, seen=seen)

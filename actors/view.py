@@ -55,13 +55,18 @@ class InvalidationBoard:
             elif self._keys.get(pattern) == epoch:
                 del self._keys[pattern]
 
-    def covers(self, stored: str, epoch: int) -> bool:
-        """Whether something covered was invalidated after `epoch`."""
-        keys = self._keys
-        if keys and keys.get(public_key(stored), 0) > epoch:
-            return True
+    def newest(self, stored: str) -> int:
+        """Epoch of the newest mark that covers a cache key; 0 where none does.
+
+        A reader looks here *before* it fetches the entry: a mark that is gone by then was taken
+        away only after what it covers was, so an older entry cannot be fetched any more.
+        """
+        newest = self._keys.get(public_key(stored), 0) if self._keys else 0
         prefixes = self._prefixes  # replaced whole, so safe to walk
-        return any(e > epoch and matches(p, stored) for e, p in prefixes.items())
+        if prefixes:
+            covering = (e for e, p in prefixes.items() if matches(p, stored))
+            newest = max(newest, max(covering, default=0))
+        return newest
 
     def marks(self) -> list[tuple[int, str]]:
         """`(epoch, pattern)` of every mark, oldest first."""

@@ -84,20 +84,25 @@ class Reader:
 
     # ---- hits ------------------------------------------------------------------------------
 
-    def still_good(self, entry: Entry) -> Content | None:
-        """The entry's content if a reader may have it now, else None."""
-        board = self._board
-        if len(board) and board.covers(entry.stored, entry.epoch):
-            return None
+    def current(self, stored: str) -> tuple[Entry | None, Content | None]:
+        """The resident entry of a cache key, and its content if a reader may have it now.
+
+        The board is looked at before the entry is fetched: see `InvalidationBoard.newest`.
+        """
+        required = self._board.newest(stored) if len(self._board) else 0
+        entry = self._entries.get(stored)
+        if entry is None:
+            return None, None
+        if entry.epoch < required:
+            return entry, None
         content = entry.content
         limit = content.max_age_s
         if limit is not None and self._clock.now() - entry.loaded_at > limit:
-            return None
+            return entry, None
         check = self._checks[entry.source_id] if entry.source_id >= 0 else None
         if check is None:
-            return content
-        name = public_key(entry.stored).partition(":")[2]
-        fresh: Content | None = check(name, content)
+            return entry, content
+        fresh = check(public_key(stored).partition(":")[2], content)
         if fresh is not None and fresh is not content:
             fresh = fresh.placed(
                 key=content.key or "",
@@ -107,7 +112,7 @@ class Reader:
                 tokens=content.tokens,
             )
             self._cache.tell(Restamp(entry, fresh))
-        return fresh
+        return entry, fresh
 
     def peek(self, session: ReaderSession, key: str) -> Content | None:
         """What is resident and fresh; counts nothing."""
@@ -123,18 +128,14 @@ class Reader:
 
     def look(self, name: Name, session: ReaderSession | None) -> tuple[Content | None, float]:
         """As `hit`; with no session nothing is counted."""
-        entry = self._entries.get(name.stored)
-        seen = -1.0
-        if entry is not None:
-            content = self.still_good(entry)
-            if content is not None:
-                if session is not None:
-                    self._note(entry, session)
-                return content, -1.0
-            seen = entry.loaded_at
+        entry, content = self.current(name.stored)
+        if entry is not None and content is not None:
+            if session is not None:
+                self._note(entry, session)
+            return content, -1.0
+        seen = entry.loaded_at if entry is not None else -1.0
         if name.whole_stored is not None:
-            whole = self._entries.get(name.whole_stored)
-            content = self.still_good(whole) if whole is not None else None
+            whole, content = self.current(name.whole_stored)
             part = self._registry.extract(name.key, content) if content is not None else None
             if whole is not None and part is not None:
                 if session is not None:
@@ -158,16 +159,25 @@ class Reader:
 
     def start(self, session: ReaderSession, name: Name, seen: float) -> "Read":
         """A read that found nothing fresh in the view."""
-        return Read(self, session, name, seen, self._clock.now())
+        required = 0
+        if len(self._board):
+            whole = self._board.newest(name.whole_stored) if name.whole_stored else 0
+            required = max(self._board.newest(name.stored), whole)
+        return Read(self, session, name, seen, self._clock.now(), required)
 
-    def accept(self, answer: Answer, asked_at: float) -> Content | None:
-        """The answered content if it is current as of `asked_at`, else None."""
+    def accept(self, answer: Answer, asked_at: float, required: int) -> Content | None:
+        """The answered content if it is current as of `asked_at`, else None.
+
+        Args:
+            required: the newest invalidation of the key when the reader asked. One that was gone
+                by then had reached the planner, which answers nobody with what it overtakes.
+        """
         if answer.asked_at >= asked_at:
             return answer.content
+        if answer.epoch < required:
+            return None
         content = answer.content
         key = content.key or ""
-        if len(self._board) and self._board.covers(key, answer.epoch):
-            return None
         check = self._checks[answer.source_id] if answer.source_id >= 0 else None
         return content if check is None else check(key.partition(":")[2], content)
 
@@ -192,13 +202,20 @@ class Read:
     """
 
     def __init__(
-        self, reader: Reader, session: ReaderSession, name: Name, seen: float, asked_at: float
+        self,
+        reader: Reader,
+        session: ReaderSession,
+        name: Name,
+        seen: float,
+        asked_at: float,
+        required: int,
     ) -> None:
         self._reader = reader
         self._session = session
         self._name = name
         self._seen = seen
         self._asked_at = asked_at
+        self._required = required
         self._not_before = -1.0
         self._attempt = 0
         self._counted = False
@@ -232,7 +249,7 @@ class Read:
             return content
         if outcome.entry is not None:
             self._reader.take_first_read(outcome.entry, self._session)
-        content = self._reader.accept(outcome, self._asked_at)
+        content = self._reader.accept(outcome, self._asked_at, self._required)
         if content is None:
             self._not_before = self._reader.now()
             return None

@@ -118,7 +118,7 @@ class Runtime:
                 cache=self.cache,
                 metrics=self.metrics,
                 view=self.view,
-                still_good=self.reader.still_good,
+                current=self.reader.current,
                 publish=self.publish,
             )
 
