@@ -1,6 +1,6 @@
 """What the CacheLayer is told, and what it reports to the planner."""
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.vocabulary import Layer, RemovalCause
@@ -26,7 +26,8 @@ class Invalidate:
 
     pattern: str
     """A key, or a prefix ending in `*`."""
-    epoch: int
+    epoch: int = 0
+    """Its mark's number on the board of invalidations; 0: none yet, the CacheLayer sets one."""
     content: Content | None = None
     source_id: int = -1
     user: str | None = None
@@ -60,6 +61,8 @@ class Pin:
 
 @frozen
 class Unpin:
+    """A session keeps the entry of this cache key no longer."""
+
     stored: str
     session: str
 
@@ -109,8 +112,11 @@ CacheCommand = (
 
 @frozen
 class Stored:
+    """An entry is resident: put, handed over (flight 0), or found unchanged under a new version."""
+
     stored: str
     flight_id: int
+    entry: Entry | None = field(default=None, eq=False)
 
 
 @frozen
@@ -147,9 +153,9 @@ class Invalidated:
 
 @frozen
 class Holding:
-    """The cache keys held now, and the tokens of each."""
+    """The entries held now."""
 
-    tokens: tuple[tuple[str, int], ...]
+    entries: tuple[Entry, ...]
 
 
 @frozen

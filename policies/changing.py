@@ -29,13 +29,14 @@ from prefetch_scheduler.policies.planner_events import (
     Done,
     PinKey,
     Refuse,
+    Retry,
     SessionEnded,
     SessionStarted,
     Tell,
     ToCache,
     UnpinKey,
 )
-from prefetch_scheduler.policies.planner_state import PlannerState, ResidentNote
+from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.vocabulary import (
@@ -47,6 +48,7 @@ from prefetch_scheduler.policies.vocabulary import (
     RemovalCause,
     Role,
 )
+from prefetch_scheduler.policies.yaml_text import printable
 
 # ---- contexts -------------------------------------------------------------------------------
 
@@ -83,6 +85,9 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
     for flight in s.flights.wanted_by(plan.session):
         if flight.wants[plan.session].plan == plan.id:
             ending.drop_want(s, flight, plan.session, Reason.HOST_CANCELLED)
+    # What a later submit took over goes on for that one; this one counts on nothing any more.
+    for stored in sorted(plan.outstanding):
+        ending.settle(s, plan, stored, ok=False)
 
 
 # ---- sessions -------------------------------------------------------------------------------
@@ -156,9 +161,11 @@ def on_pin(s: PlannerState, event: PinKey, now: float) -> None:
     session = s.session(event.session)
     stored = s.stored(event.key, session)
     if stored not in session.pins and len(session.pins) >= MAX_PINS:
-        text = f"{event.key}: session {session.id!r} has {MAX_PINS} pins already; unpin one first"
+        named = f"{printable(event.key)}: session {session.id!r}"
+        text = f"{named} has {MAX_PINS} pins already; unpin one first"
         s.log("warning", text, event.key, session.id)
-        s.emit(Refuse(event.ticket, PrefetchError(text)))
+        if event.ticket is not None:
+            s.emit(Refuse(event.ticket, PrefetchError(text)))
         return
     session.pins.add(stored)
     s.emit(ToCache(Pin(stored, session.id)))
@@ -177,7 +184,7 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
             if not s.table.by_kind.get(kind_of(key))
             else "not read-only"
         )
-        s.log("warning", f"{key}: pinned, but not loaded ahead: {why}", key, session.id)
+        s.log("warning", f"{printable(key)}: pinned, but not loaded ahead: {why}", key, session.id)
         return
     if flight is None:
         figures = s.estimator.estimate(sources[0], key.partition(":")[2], None, None, None)
@@ -231,7 +238,7 @@ def on_cache_report(s: PlannerState, report: CacheReport, now: float) -> None:
 def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
     match notice:
         case Stored():
-            _stored(s, notice, now)
+            _stored(s, notice)
         case Refused():
             _refused(s, notice, now)
         case Removed():
@@ -241,9 +248,7 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
         case Invalidated():
             _invalidated(s, notice)
         case Holding():
-            s.resident = {
-                stored: ResidentNote(None, now, tokens) for stored, tokens in notice.tokens
-            }
+            s.resident = {entry.stored: entry for entry in notice.entries}
         case Accessed():
             for read in notice.reads:
                 session = s.sessions.get(read.session)
@@ -253,16 +258,20 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
             assert_never(notice)
 
 
-def _stored(s: PlannerState, notice: Stored, now: float) -> None:
+def _stored(s: PlannerState, notice: Stored) -> None:
+    if notice.entry is not None:
+        s.resident[notice.stored] = notice.entry
     flight = s.flights.by_id.get(notice.flight_id)
-    if flight is None or flight.entry is None:
-        s.resident[notice.stored] = ResidentNote(None, now, 0)
-        return
-    entry = flight.entry
-    s.resident[notice.stored] = ResidentNote(entry.content.version, entry.loaded_at, entry.tokens)
-    if flight.state is State.STORING:
+    if flight is not None and flight.state is State.STORING:
+        for waiter in flight.waiters:
+            s.emit(Retry(waiter.ticket, counted=True))
+        flight.waiters.clear()
         ending.resolve(s, flight, ok=True)
         s.flights.detach(flight)
+        return
+    live = s.flights.live.get(notice.stored)
+    if live is not None and notice.entry is not None and live.epoch < notice.entry.epoch:
+        loading.superseded(s, live)
 
 
 def _refused(s: PlannerState, notice: Refused, now: float) -> None:
@@ -270,7 +279,7 @@ def _refused(s: PlannerState, notice: Refused, now: float) -> None:
     flight = s.flights.by_id.get(notice.flight_id)
     if flight is not None and flight.state is State.STORING:
         entry = flight.entry
-        if entry is not None and not entry.first_read and entry.prefetch_id:
+        if entry is not None and entry.prefetch_id and not entry.claim():
             flight.used = True  # a reader took it straight from the planner
         flight.entry = None
         loading.overtaken(s, flight, now)
@@ -280,7 +289,8 @@ def _invalidated(s: PlannerState, notice: Invalidated) -> None:
     s.epoch = max(s.epoch, notice.epoch)
     s.availability.changed(notice.pattern)
     for flight in s.flights.covered_by(notice.pattern):
-        if flight.dispatched and flight.state is not State.STORING:
+        # One that is being stored will be refused: from now on nobody may be answered with it.
+        if flight.dispatched and flight.epoch < notice.epoch:
             flight.overtaken = True
     s.emit(ToCache(Acknowledged(notice.epoch)))
 

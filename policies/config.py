@@ -18,8 +18,9 @@ from prefetch_scheduler.policies.config_fields import (
     switch,
     table,
 )
-from prefetch_scheduler.policies.config_rules import Fault, Path, shown, value_faults
+from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
+from prefetch_scheduler.policies.figures import shown
 from prefetch_scheduler.policies.vocabulary import Mode, Priority, Role, Urgency
 
 MAX_PINS = 10

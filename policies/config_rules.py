@@ -5,12 +5,12 @@ A rule is told to the schema, the manual and the reader of files alike, so that 
 
 import math
 import re
-import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
 from attrs import frozen
 
+from prefetch_scheduler.policies.figures import shown
 from prefetch_scheduler.policies.keys import key_fault
 from prefetch_scheduler.policies.prediction import to_priority
 
@@ -27,8 +27,6 @@ LARGEST_COUNT = 10**15
 LONGEST_NAME = 250
 """Longest name of a project or user in the configuration, in characters."""
 
-_shorten = reprlib.Repr()
-_shorten.maxstring = _shorten.maxother = 80
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?")
 _UNDERSCORES = re.compile(r"[-+]?[0-9][0-9_]*_[0-9_]*(\.[0-9_]*)?")
 _LEADING_ZERO = re.compile(r"[-+]?0+[0-9]+")
@@ -88,14 +86,6 @@ class KeyLists:
 
 
 Rule = Number | Switch | Table | KeyList | KeyLists
-
-
-def shown(value: object) -> str:
-    """A value as an error message shows it: its `repr`, cut short."""
-    try:
-        return _shorten.repr(value)
-    except ValueError:  # Python refuses to write out a whole number of thousands of digits
-        return "a number of great length"
 
 
 def settled(rule: Rule, value: Any) -> Any:

@@ -1,24 +1,25 @@
 """What a source loads and a host reads, and the record the cache keeps of it."""
 
 from collections.abc import Hashable
+from math import inf
 
 from attrs import define, evolve, field, frozen
 
+from prefetch_scheduler.policies.figures import MAX_TOKENS, is_number, shown, within
 from prefetch_scheduler.policies.vocabulary import Lane, Layer, Priority
 
 
-def _not_negative(_: object, attribute: object, value: float | None) -> None:
-    if value is None:
-        return
-    name = getattr(attribute, "name", "value")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ValueError(f"Content.{name} must be a number of at least 0 or None, got {value!r}")
+def _seconds(_: object, attribute: object, value: float | None) -> None:
+    if value is not None and not (is_number(value) and within(value, inf)):
+        name = getattr(attribute, "name", "value")
+        allowed = "a number of at least 0 or None"
+        raise ValueError(f"Content.{name} must be {allowed}, got {shown(value)}")
 
 
-def _whole(instance: object, attribute: object, value: int | None) -> None:
-    _not_negative(instance, attribute, value)
-    if value is not None and not isinstance(value, int):
-        raise ValueError(f"Content.tokens must be a whole number or None, got {value!r}")
+def _tokens(_: object, __: object, value: int | None) -> None:
+    if value is not None and not (is_number(value, whole=True) and within(value, MAX_TOKENS)):
+        allowed = f"a whole number in 0..{MAX_TOKENS:g} or None"
+        raise ValueError(f"Content.tokens must be {allowed}, got {shown(value)}")
 
 
 @frozen
@@ -26,12 +27,12 @@ class Content:
     """One resource's content, as a source gives it and a reader gets it."""
 
     value: str | bytes
-    tokens: int | None = field(default=None, kw_only=True, validator=_whole)
+    tokens: int | None = field(default=None, kw_only=True, validator=_tokens)
     """Size in tokens; where a source gives none, the engine estimates it from the bytes."""
     version: Hashable = field(default=None, kw_only=True)
     """Compared with the source's `version(name)` at each read; None: not compared."""
     media_type: str | None = field(default=None, kw_only=True)
-    max_age_s: float | None = field(default=None, kw_only=True, validator=_not_negative)
+    max_age_s: float | None = field(default=None, kw_only=True, validator=_seconds)
     """Seconds after loading for which it may be served; None: until changed or evicted."""
 
     key: str | None = field(default=None, init=False)
@@ -112,6 +113,17 @@ class Entry:
     @property
     def tokens(self) -> int:
         return self.content.tokens or 0
+
+    def claim(self) -> bool:
+        """Take the token of a prefetched entry: with it nobody can read it for the first time.
+
+        False: it has none, or a reader was first. Safe in any thread.
+        """
+        try:
+            self.first_read.pop()
+        except IndexError:
+            return False
+        return True
 
     def moved(self, layer: Layer) -> "Entry":
         """The same entry, served from another layer; shares the first-read token."""

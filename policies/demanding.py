@@ -1,5 +1,6 @@
 """Readers whose content is not resident: joining, single flight, demand first (D16, D36)."""
 
+from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.errors import UnknownKind
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Waiter
 from prefetch_scheduler.policies.keys import kind_of
@@ -27,7 +28,7 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
     if not sources:
         s.emit(Refuse(event.ticket, UnknownKind(kind_of(event.key), s.table.kinds)))
         return
-    stored = s.stored(event.key, session)
+    stored = event.stored or s.stored(event.key, session)
     if not event.counted and event.attempt == 0:
         note_use(s, session, stored, event.key, now)
     if event.attempt < MOST_RETRIES and _newer_resident(s, stored, event):
@@ -60,8 +61,8 @@ def habit_groups(session: SessionState) -> list[str]:
 
 def _newer_resident(s: PlannerState, stored: str, event: Demand) -> bool:
     """Whether the view holds something that the reader had not seen when it asked."""
-    note = s.resident.get(stored)
-    return note is not None and note.loaded_at > event.seen
+    entry = s.resident.get(stored)
+    return entry is not None and entry.loaded_at > event.seen
 
 
 def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, now: float) -> None:
@@ -89,7 +90,7 @@ def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, no
 
 def _join_whole(s: PlannerState, session: SessionState, event: Demand, now: float) -> bool:
     """Wait for a part on the load of its whole, if that is under way (decision D22)."""
-    whole = s.flights.live.get(s.stored(event.whole or "", session))
+    whole = s.flights.live.get(event.whole_stored or s.stored(event.whole or "", session))
     if whole is None or not whole.dispatched or whole.overtaken:
         return False
     if whole.asked_at < event.not_before:
@@ -109,7 +110,7 @@ def _join_whole(s: PlannerState, session: SessionState, event: Demand, now: floa
 
 def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> None:
     """Wait for a load that is queued or under way; a queued one becomes demand at once."""
-    if flight.state is State.STORING and flight.entry is not None:
+    if flight.state is State.STORING and flight.entry is not None and not flight.overtaken:
         _count_join(s, flight, event, waiter)
         entry = flight.entry
         answer = Answer(
@@ -132,13 +133,14 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
             s.emit(ToPool(Pool.P3, Withdraw(flight.id)))
         case State.RUNNING | State.LINGERING:
             flight.rank = Rank(Priority.P0, flight.rank.density, flight.key)
-        case State.STORING | State.GONE:
+        case State.STORING:
+            pass  # a change overtook it: the cache is about to refuse it, then it is loaded again
+        case State.GONE:
             raise AssertionError(f"flight {flight.id} is {flight.state} but live")
 
 
 def _make_demand(flight: Flight) -> None:
     flight.pool = Pool.DEMAND
-    flight.rank = Rank(Priority.P0, flight.rank.density, flight.key)
     if flight.prefetch_id == 0:  # it was never started
         flight.cause = Cause.DEMAND
         flight.source_at = 0
@@ -148,7 +150,7 @@ def _count_join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) 
     """Which of hit, late hit, joined and miss this read is (decision D36)."""
     if event.counted:
         return
-    if flight.state is State.STORING:
+    if flight.state is State.STORING and not flight.overtaken:
         s.count(Hits(event.session, 1))  # loaded already, only not in its layer yet
     elif not flight.is_prefetch:
         s.count(Joined(event.session, event.key))
@@ -161,8 +163,12 @@ def _count_join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) 
 
 
 def on_forsake(s: PlannerState, event: Forsake) -> None:
-    """A reader gave up. Its load goes on: what it brings is kept for the next reader."""
-    found = s.flights.find_waiter(event.ticket)
+    """A reader gave up. A load that runs goes on: what it brings is kept for the next reader.
+
+    One still queued that nobody else waits for must not keep others waiting: it goes back to the
+    queue of the prediction that wanted it, or goes.
+    """
+    found = s.flights.find_waiter(event.ticket, event.stored, event.whole_stored)
     if found is None:
         return
     flight, waiter = found
@@ -170,3 +176,14 @@ def on_forsake(s: PlannerState, event: Forsake) -> None:
     if waiter.uncounted:
         s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
     s.note(flight.key, "forsaken", Reason.HOST_CANCELLED, waiter.session)
+    if flight.waiters or flight.state is not State.QUEUED:
+        return
+    if not (flight.wants or flight.pin_for):
+        ending.cancel(s, flight, Reason.HOST_CANCELLED)
+        return
+    s.queue.remove(flight)
+    if flight.prefetch_id == 0 and flight.wants:
+        flight.cause = next(iter(flight.wants.values())).cause
+        flight.source_at = s.first_prefetch_source(flight.key)
+    flight.pool = flight.own_pool
+    s.queue.add(flight)

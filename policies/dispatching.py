@@ -52,6 +52,7 @@ def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
     s.slots.claim(flight.pool, flight.id)
     s.flights.take_source(flight)
     source = flight.source
+    flight.expands = source.expands and _depth(flight) < s.config.execution.follow_up_depth
     return LoadRequest(
         id=flight.id,
         source_id=source.id,
@@ -60,7 +61,7 @@ def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
         claim_s=_claim_s(s, flight.pool),
         load_timeout_s=source.load_timeout_s or s.config.execution.load_timeout_s,
         ask_first=source.surveys and flight.pool is not Pool.DEMAND and flight.survey is None,
-        expand=source.expands and _depth(flight) < s.config.execution.follow_up_depth,
+        expand=flight.expands,
     )
 
 
@@ -113,11 +114,17 @@ def expire_unstarted(s: PlannerState, now: float) -> None:
 
 
 def next_start(s: PlannerState) -> float | None:
-    """When a background item becomes ready, or is dropped because it was not started."""
-    waiting = [*s.queue.queued(Pool.P3), *handed(s)]
-    if not waiting:
-        return None
-    expiry = min(f.created_at for f in waiting) + s.config.execution.start_expiry_s
-    if deferred(s) or s.slots.permits_free() == 0:
-        return expiry  # a start is brought about by the end of what it waits for
-    return min(expiry, *(f.ready_at for f in waiting))
+    """When a background item becomes ready, or is dropped because it was not started.
+
+    Only what is to come: an item that is ready already waits for a permit, a credit or its source,
+    and the report that frees one brings its start about.
+    """
+    in_pool = handed(s)
+    due = [
+        f.created_at + s.config.execution.start_expiry_s
+        for f in (*s.queue.queued(Pool.P3), *in_pool)
+        if not f.waiters
+    ]
+    if not deferred(s) and s.slots.permits_free() > 0:
+        due.extend(f.ready_at for f in in_pool if f.ready_at > s.now)
+    return min(due, default=None)

@@ -11,10 +11,9 @@ from prefetch_scheduler.policies.vocabulary import Reason
 
 def drop_want(s: PlannerState, flight: Flight, session: str, reason: Reason) -> None:
     """A session wants a flight no longer; it ends if nobody else does."""
-    want = flight.wants.pop(session, None)
-    if want is not None:
-        plan = s.plans.get(want.plan)
-        if plan is not None and flight.stored in plan.outstanding:
+    flight.wants.pop(session, None)
+    for plan in _expecting(s, flight):
+        if plan.session == session:
             settle(s, plan, flight.stored, ok=False)
     if not (flight.wants or flight.waiters or flight.pin_for):
         cancel(s, flight, reason)
@@ -38,10 +37,12 @@ def cancel(s: PlannerState, flight: Flight, reason: Reason) -> None:
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
     """Tell the plans that counted on this flight how it ended."""
-    for want in flight.wants.values():
-        plan = s.plans.get(want.plan)
-        if plan is not None:
-            settle(s, plan, flight.stored, ok=ok)
+    for plan in _expecting(s, flight):
+        settle(s, plan, flight.stored, ok=ok)
+
+
+def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
+    return [s.plans[number] for number in sorted(flight.expected_by) if number in s.plans]
 
 
 def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:

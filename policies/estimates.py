@@ -7,11 +7,12 @@ it by a bounded step. Every table forgets what was used longest ago.
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
 
+from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS, within
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
 
@@ -184,7 +185,7 @@ class Estimator:
         A prediction's own figures win. Then, for each: what this name came to when it was loaded
         before; what its source states of it, times what its statements for such names were off
         by; what was seen of the source and the name's suffix, of the source, of everything; a
-        default. A figure that is negative, NaN or infinite counts as not stated.
+        default. A figure that is negative, NaN or too large (`figures`) counts as not stated.
 
         Args:
             info: the source that would load it; None: there is none.
@@ -195,13 +196,15 @@ class Estimator:
         """
         source = info.id if info else None
         suffix = suffix_of(name)
-        size, size_basis = float(tokens or 0), "prediction"
-        if _sound(tokens) is None:
-            stated = _stated(survey.tokens if survey else None, info.tokens if info else None)
+        size, size_basis = _sound(tokens, MAX_TOKENS), "prediction"
+        if size is None:
+            surveyed = survey.tokens if survey else None
+            stated = _stated(surveyed, info.tokens if info else None, MAX_TOKENS)
             size, size_basis = self._tokens.estimate(source, name, suffix, stated)
-        time, time_basis = load_s or 0.0, "prediction"
-        if _sound(load_s) is None:
-            stated = _stated(survey.load_s if survey else None, info.load_s if info else None)
+        time, time_basis = _sound(load_s, MAX_LOAD_S), "prediction"
+        if time is None:
+            surveyed_s = survey.load_s if survey else None
+            stated = _stated(surveyed_s, info.load_s if info else None, MAX_LOAD_S)
             time, time_basis = self._seconds.estimate(source, name, suffix, stated)
         return Estimate(round(size), time, f"tokens: {size_basis}; time: {time_basis}")
 
@@ -227,11 +230,11 @@ class Estimator:
         """
         source = info.id if info else None
         suffix = suffix_of(name)
-        if _sound(tokens) is not None:
-            stated = _stated(estimated_tokens, info.tokens if info else None)
+        if _sound(tokens, MAX_TOKENS) is not None:
+            stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
             self._tokens.observe(source, name, suffix, stated, tokens)
-        if _sound(load_s) is not None:
-            stated = _stated(estimated_load_s, info.load_s if info else None)
+        if _sound(load_s, MAX_LOAD_S) is not None:
+            stated = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
             self._seconds.observe(source, name, suffix, stated, load_s)
 
     def remembered(self) -> dict[str, int]:
@@ -240,13 +243,11 @@ class Estimator:
         return {"names": sum(names), "groups": sum(groups)}
 
 
-def _sound(figure: float | None) -> float | None:
+def _sound(figure: float | None, most: float) -> float | None:
     """The figure, unless it is none that a size or time can have."""
-    if figure is None or not isfinite(figure) or figure < 0:
-        return None
-    return figure
+    return figure if within(figure, most) else None
 
 
-def _stated(surveyed: float | None, constant: float | None) -> float | None:
-    own = _sound(surveyed)
-    return own if own is not None else _sound(constant)
+def _stated(surveyed: float | None, constant: float | None, most: float) -> float | None:
+    own = _sound(surveyed, most)
+    return own if own is not None else _sound(constant, most)

@@ -94,6 +94,10 @@ class Flight:
     parts: dict[str, Content] = Factory(dict)
     """Parts that the source has yielded so far, by key."""
     pin_for: set[str] = Factory(set)
+    expected_by: set[int] = Factory(set)
+    """Plans that count it among their P0 and P1 items, even if a later one took its want over."""
+    expands: bool = False
+    """Its source is asked for follow-up predictions once it is loaded."""
     epoch: int = 0
     asked_at: float = 0.0
     overtaken: bool = False
@@ -224,8 +228,13 @@ class FlightTable:
     def wanted_by(self, session: str) -> list[Flight]:
         return [f for f in self.live.values() if session in f.wants]
 
-    def find_waiter(self, ticket: Any) -> tuple[Flight, Waiter] | None:
-        for flight in self.live.values():
+    def find_waiter(
+        self, ticket: Any, stored: str = "", whole: str | None = None
+    ) -> tuple[Flight, Waiter] | None:
+        """The waiter of a ticket: under these cache keys where they are given, else anywhere."""
+        likely = [self.live.get(stored), self.live.get(whole or "")]
+        flights = [f for f in likely if f is not None] if stored else list(self.live.values())
+        for flight in flights:
             for waiter in flight.waiters:
                 if waiter.ticket is ticket:
                     return flight, waiter

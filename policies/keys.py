@@ -3,17 +3,24 @@
 import re
 
 from prefetch_scheduler.policies.errors import InvalidPrediction
+from prefetch_scheduler.policies.figures import shown
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]*")
 
 PARTITION = "\x00"
 """Separates a key from the user it is partitioned by; it cannot stand in a key."""
 
+LONGEST_KEY = 4096
+"""Most characters of a key: as many as a path may have on Linux, and more than one can read."""
+
 
 def key_fault(key: object) -> str | None:
     """What is wrong with `key`, or None where it is well formed."""
     if not isinstance(key, str):
-        return f"key {key!r}: expected a string `kind:name`, got {type(key).__name__}"
+        return f"key {shown(key)}: expected a string `kind:name`, got {type(key).__name__}"
+    key = str.__str__(key)
+    if len(key) > LONGEST_KEY:
+        return f"key {shown(key)}: {len(key)} characters; at most {LONGEST_KEY} are allowed"
     kind, colon, name = key.partition(":")
     if not colon:
         return f"key {key!r}: expected `kind:name`, e.g. 'file:src/auth.py'; the colon is missing"
@@ -24,6 +31,18 @@ def key_fault(key: object) -> str | None:
     if PARTITION in name:
         return f"key {key!r}: a name must not contain a NUL character"
     return None
+
+
+def plain_key(key: object) -> str:
+    """The text of a key as a plain `str`, which a subclass of it need not be.
+
+    Raises:
+        InvalidPrediction: `key` is not a string.
+    """
+    if not isinstance(key, str):
+        raise InvalidPrediction(key_fault(key) or "")
+    # Its own `__str__`, `__hash__` or `partition` might tell of another key.
+    return str.__str__(key)
 
 
 def split_key(key: str) -> tuple[str, str]:
@@ -54,7 +73,15 @@ def public_key(stored: str) -> str:
     return stored.partition(PARTITION)[0]
 
 
+def exactly(key: str) -> str:
+    """The invalidation pattern that covers this key alone, even where the key ends in `*`."""
+    return f"{key}{PARTITION}" if key.endswith("*") else key
+
+
 def matches(pattern: str, stored: str) -> bool:
-    """Whether an invalidation pattern (a key, or a prefix ending in `*`) covers a cache key."""
+    """Whether an invalidation pattern covers a cache key.
+
+    A pattern is a key (see `exactly`), or a prefix ending in `*`.
+    """
     key = public_key(stored)
-    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
+    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == public_key(pattern)

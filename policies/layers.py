@@ -184,7 +184,7 @@ class CacheLayers:
         if old is not None and self._keeps(old, entry):
             for session in put.pin_for:
                 self._pin(stored, session, now)
-            residents.out.append(Stored(stored, put.flight_id))
+            residents.out.append(Stored(stored, put.flight_id, old.entry))
             return
         freq = 0
         if old is not None:
@@ -192,7 +192,7 @@ class CacheLayers:
             residents.drop(old, RemovalCause.REPLACED)
         for session in put.pin_for:
             self._pin(stored, session, now)
-        residents.out.append(Stored(stored, put.flight_id))
+        residents.out.append(Stored(stored, put.flight_id, entry))
         demanded = entry.prefetch_id == 0
         # A prefetch without its token was read from the planner's answer, before it came here.
         read = demanded or not entry.first_read
@@ -226,6 +226,7 @@ class CacheLayers:
         )
         node.lists.restamp(node, entry)
         self._residents.out.append(Publish(entry.stored, entry))
+        self._residents.out.append(Stored(entry.stored, 0, entry))
 
     # ---- changes -----------------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class CacheLayers:
             entry = handed_over(command, stored, command.content, old, now)
             freq = old.freq if old is not None else 0
             read = old is not None and residents.drop(old, RemovalCause.REPLACED)
-            residents.out.append(Stored(stored, 0))
+            residents.out.append(Stored(stored, 0, entry))
             residents.insert(entry, now, read=read, freq=freq)
             self._note(stored, "handed over", "by the host", command.session)
         residents.out.append(Invalidated(command.pattern, command.epoch))
@@ -255,7 +256,7 @@ class CacheLayers:
         """The cache key that takes the content handed over; None where nothing is to be stored."""
         if command.content is None or command.pattern.endswith("*"):
             return None
-        stored = command.stored or command.pattern
+        stored = command.stored or public_key(command.pattern)
         node = self._residents.nodes.get(stored)
         newer = node is not None and node.entry.epoch >= command.epoch
         if newer or not self._marks.newest_of(stored, command.epoch):
@@ -267,7 +268,7 @@ class CacheLayers:
         """A planner that has just started learns of the changes that nobody acknowledged, too."""
         nodes = self._residents.nodes.values()
         out = self._residents.out
-        out.append(Holding(tuple((n.entry.stored, n.entry.tokens) for n in nodes)))
+        out.append(Holding(tuple(n.entry for n in nodes)))
         out.extend(Invalidated(pattern, epoch) for epoch, pattern in self._marks.pending())
 
     # ---- pins and reads ----------------------------------------------------------------------

@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.planner_events import (
     Refuse,
     ResourceFailed,
     ResourceLoaded,
+    Retry,
     Tell,
     ToCache,
 )
@@ -40,6 +41,7 @@ from prefetch_scheduler.policies.pool_events import (
     Started,
 )
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Reason
+from prefetch_scheduler.policies.yaml_text import printable
 
 
 def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
@@ -113,13 +115,14 @@ def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> No
     s.slots.release(pool, item.id)
     if not item.started:
         s.flights.free_source(flight)
-        if flight.requeue and flight.state is State.HANDED:
+        if flight.state is State.HANDED:  # else it was cancelled
             _requeue_withdrawn(s, flight)
         return
     s.flights.mark_stuck(flight)
     if item.timed_out and flight.state is State.RUNNING:
         flight.state = State.LINGERING
-        text = f"{flight.key}: not loaded within {pool.upper()}'s time; going on without it"
+        late = f"not loaded within {pool.upper()}'s time; going on without it"
+        text = f"{printable(flight.key)}: {late}"
         s.log("warning", text, flight.key, flight.owner)
         s.note(flight.key, "timed out", f"pool {pool}", flight.owner)
 
@@ -187,7 +190,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     flight.entry = entry
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
     s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
-    if flight.source.expands:
+    if flight.expands:
         submitting.await_follow_ups(s, flight, owner)
 
 
@@ -217,6 +220,10 @@ def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> E
 
 def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
     """The resource changed while it was loaded: load it again for whoever still wants it."""
+    resident = s.resident.get(flight.stored)
+    if resident is not None and resident.epoch > flight.epoch:
+        superseded(s, flight)
+        return
     if flight.prefetch_id and not flight.used:
         s.count(PrefetchCancelled(flight.prefetch_id, "overtaken by a change"))
     s.note(flight.key, "overtaken", "changed while it was loaded", flight.owner)
@@ -225,6 +232,23 @@ def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
         s.flights.detach(flight)
         return
     again(s, flight, now, demand=bool(flight.waiters))
+
+
+def superseded(s: PlannerState, flight: Flight) -> None:
+    """The host handed over newer content (decision D31): that is what readers get, at once."""
+    for waiter in flight.waiters:
+        if waiter.uncounted:
+            s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
+        s.emit(Retry(waiter.ticket, counted=True))
+    flight.waiters.clear()
+    s.note(flight.key, "superseded", "newer content was handed over", flight.owner)
+    ending.resolve(s, flight, ok=True)
+    if flight.state is State.STORING:  # the cache has refused it
+        if flight.prefetch_id and not flight.used:
+            s.count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED))
+        s.flights.detach(flight)
+    else:
+        ending.cancel(s, flight, Reason.REPLACED)
 
 
 def again(s: PlannerState, flight: Flight, now: float, *, demand: bool) -> None:
@@ -258,9 +282,8 @@ def attempt_failed(
 
     `late`: the load was abandoned (decision D15). Its source's code may still be running.
     """
-    s.log(
-        "warning" if late else "error", f"{flight.key}: {flight.source.name}: {error}", flight.key
-    )
+    text = f"{printable(flight.key)}: {flight.source.name}: {error}"
+    s.log("warning" if late else "error", text, flight.key)
     s.note(flight.key, "failed", f"{flight.source.name}: {error}", flight.owner)
     following = _next_source(s, flight)
     if following is not None:
@@ -268,6 +291,8 @@ def attempt_failed(
         flight.source_at = following
         flight.state = State.QUEUED
         flight.parts.clear()
+        if flight.waiters:
+            flight.pool = Pool.DEMAND
         s.queue.add(flight, first=flight.pool is Pool.DEMAND)
         s.note(flight.key, "alternative", flight.source.name, flight.owner)
         return
@@ -307,8 +332,9 @@ def _next_source(s: PlannerState, flight: Flight) -> int | None:
 def _retry_in_background(s: PlannerState, flight: Flight, now: float) -> None:
     flight.lane = Lane.BACKGROUND
     flight.ready_at = now + s.config.background_start_delay_ms / 1000
-    flight.source_at = s.first_prefetch_source(flight.key)
     again(s, flight, now, demand=False)
+    # Not before: what the old number holds is a slot of the old source.
+    flight.source_at = s.first_prefetch_source(flight.key)
 
 
 def _refuse_waiters(
@@ -321,9 +347,9 @@ def _refuse_waiters(
 ) -> None:
     for waiter in flight.waiters:
         refusal: PrefetchError = (
-            LoadTimeout(f"{flight.key}: {error}")
+            LoadTimeout(f"{printable(flight.key)}: {error}")
             if late
-            else ResourceUnavailable(f"{flight.key}: {error}")
+            else ResourceUnavailable(f"{printable(flight.key)}: {error}")
         )
         refusal.__cause__ = exception
         s.emit(Refuse(waiter.ticket, refusal))

@@ -40,7 +40,8 @@ class Marks:
         if pattern.endswith("*"):
             self._prefixes[epoch] = pattern
         else:
-            self._keys[pattern] = max(epoch, self._keys.get(pattern, 0))
+            key = public_key(pattern)
+            self._keys[key] = max(epoch, self._keys.get(key, 0))
 
     def acknowledged(self, epoch: int) -> None:
         """Loads older than this mark will not come any more."""
@@ -53,9 +54,10 @@ class Marks:
         elif self._prefixes.pop(epoch, None) is not None:
             self._forgotten = max(self._forgotten, epoch)
         else:
-            if self._keys.get(pattern) == epoch:
-                del self._keys[pattern]
-            self._remember(pattern, epoch)
+            key = public_key(pattern)
+            if self._keys.get(key) == epoch:
+                del self._keys[key]
+            self._remember(key, epoch)
 
     def _remember(self, key: str, epoch: int) -> None:
         self._acknowledged[key] = max(epoch, self._acknowledged.get(key, 0))

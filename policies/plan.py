@@ -7,8 +7,16 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from prefetch_scheduler.policies.figures import (
+    MAX_LOAD_S,
+    MAX_TOKENS,
+    MAX_VALUE,
+    shown,
+    within,
+)
 from prefetch_scheduler.policies.source_info import Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
+from prefetch_scheduler.policies.yaml_text import printable
 
 LOADED_LANES = (Lane.IMMEDIATE, Lane.BACKGROUND)
 
@@ -45,20 +53,23 @@ class Candidate:
 
 
 def candidate_faults(c: Candidate) -> Iterable[str]:
-    """Every figure of a candidate that is negative, NaN, infinite or no probability (D2)."""
+    """Every figure of a candidate that is negative, NaN, too large or no probability (D2)."""
     value = 0.0 if c.value is None else c.value
-    # A chained comparison is False for NaN as well.
-    sizes_hold = 0 <= c.tokens < inf and 0 <= c.load_s < inf and 0 <= value < inf
-    if sizes_hold and 0 <= c.confidence <= 1:
+    sizes_hold = (
+        within(c.tokens, MAX_TOKENS) and within(c.load_s, MAX_LOAD_S) and within(value, MAX_VALUE)
+    )
+    if sizes_hold and within(c.confidence, 1):
         return ()
-    faults = [
-        f"{c.key}: estimated {name} {figure!r} is not a finite number of at least 0"
-        for name, figure in (("tokens", c.tokens), ("load_s", c.load_s), ("value", value))
-        if not 0 <= figure < inf
+    return [
+        f"{printable(c.key)}: {name} {shown(figure)} is not in 0..{most:g}"
+        for name, figure, most in (
+            ("estimated tokens", c.tokens, MAX_TOKENS),
+            ("estimated load_s", c.load_s, MAX_LOAD_S),
+            ("estimated value", value, MAX_VALUE),
+            ("confidence", c.confidence, 1),
+        )
+        if not within(figure, most)
     ]
-    if not 0 <= c.confidence <= 1:
-        faults.append(f"{c.key}: confidence {c.confidence!r} is not in 0..1")
-    return faults
 
 
 @frozen

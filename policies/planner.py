@@ -54,7 +54,7 @@ class PlannerMachine:
         `wall` (seconds since the epoch) and `today` (ordinal of the local day) only label things.
         """
         s = self.state
-        s.wall, s.today = wall, today
+        s.now, s.wall, s.today = now, wall, today
         self._on(event, now)
         dispatching.pump(s, now)
         submitting.publish_plans(s)

@@ -52,6 +52,9 @@ class Demand:
     """How often this read has been asked before."""
     counted: bool = False
     """Whether this read has been counted already as a hit, late hit, joined or miss."""
+    stored: str = ""
+    """Cache key that the reader looked under; empty: as the session's user has it."""
+    whole_stored: str | None = None
 
 
 @frozen
@@ -59,6 +62,9 @@ class Forsake:
     """The reader of this ticket waits no longer."""
 
     ticket: Any = field(eq=False)
+    stored: str = ""
+    """Cache key it waits for; empty: looked for among all that wait."""
+    whole_stored: str | None = None
 
 
 @frozen
@@ -79,23 +85,31 @@ class SessionStarted:
 
 @frozen
 class SessionEnded:
+    """A session is over: its loads are cancelled, its pins released."""
+
     session: str
 
 
 @frozen
 class ProjectSwitched:
+    """A session turned to another project: that project's prefill is loaded."""
+
     session: str
     project: str
 
 
 @frozen
 class UserLoggedIn:
+    """A session's user is known: their prefill is loaded, private content is theirs."""
+
     session: str
     user: str
 
 
 @frozen
 class ContextChanged:
+    """A session turned to something else; its next `Submit` says what is still wanted."""
+
     session: str
     context: str
 
@@ -107,7 +121,7 @@ class HostBusy:
 
 @frozen
 class HostIdle:
-    pass
+    """The host has time again."""
 
 
 @frozen
@@ -121,6 +135,8 @@ class PinKey:
 
 @frozen
 class UnpinKey:
+    """Release a session's pin; an unknown one is no error."""
+
     session: str
     key: str
 
@@ -185,6 +201,8 @@ class Answer:
 
 @frozen
 class Refuse:
+    """There is no content for this reader, and why."""
+
     ticket: Any = field(eq=False)
     error: PrefetchError = field(eq=False)
 
@@ -232,6 +250,8 @@ class Log:
 
 @frozen
 class ResourceLoaded:
+    """A resource was loaded and is being stored; `cause` says what for."""
+
     key: str
     session: str
     tokens: int
@@ -240,6 +260,8 @@ class ResourceLoaded:
 
 @frozen
 class ResourceFailed:
+    """Every source of a resource failed: it is left alone for a while (decision D24)."""
+
     key: str
     session: str
     error: str
@@ -256,6 +278,8 @@ class ResourceEvicted:
 
 @frozen
 class ContextSwitched:
+    """A session turned to another context."""
+
     session: str
     context: str
 

@@ -6,13 +6,13 @@ The planner's rules are functions over this state, grouped by what they react to
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
 from prefetch_scheduler.policies.flights import FlightTable
 from prefetch_scheduler.policies.keys import cache_key, kind_of
@@ -29,15 +29,6 @@ from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.waiting import WaitingRoom
-
-
-@frozen
-class ResidentNote:
-    """What the planner remembers of an entry that the cache holds."""
-
-    version: Hashable
-    loaded_at: float
-    tokens: int
 
 
 @define(eq=False)
@@ -60,11 +51,14 @@ class PlannerState:
     """Plans made while the event in hand was handled."""
     expanding: OrderedDict[int, Expanding] = field(init=False, factory=OrderedDict)
     """Flight -> for whom its content is asked for follow-up predictions."""
-    resident: dict[str, ResidentNote] = field(init=False, factory=dict)
+    resident: dict[str, Entry] = field(init=False, factory=dict)
+    """What the cache holds, by cache key, as it last reported."""
     last_plan: int = field(init=False, default=0)
     epoch: int = field(init=False, default=0)
     """The newest invalidation that has been taken note of."""
     host_busy: bool = field(init=False, default=False)
+    now: float = field(init=False, default=0.0)
+    """Engine time of the event in hand, or of the one handled last."""
     wall: float = field(init=False, default=0.0)
     today: int = field(init=False, default=0)
     out: list[PlannerEffect] = field(init=False, factory=list)

@@ -115,7 +115,7 @@ def make_plan(
         budget: tokens to spend in place of `plan_budget` (follow-ups share an older plan's rest).
 
     Raises:
-        InvalidPrediction: an estimate is negative, NaN or infinite (decision D2); names each.
+        InvalidPrediction: an estimate is negative, NaN or too large (decision D2); names each.
     """
     faults = list(chain.from_iterable(map(candidate_faults, candidates)))
     if faults:

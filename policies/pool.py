@@ -36,7 +36,10 @@ from prefetch_scheduler.policies.pool_events import (
     ResetPool,
     RunEnded,
     RunPart,
+    Sender,
     Started,
+    TakeOver,
+    UnderWay,
     Withdraw,
 )
 from prefetch_scheduler.policies.source_info import SourceTable
@@ -66,7 +69,7 @@ class CancelRun:
     serial: int = 0
 
 
-PoolEffect = Run | CancelRun | PoolReport
+PoolEffect = Run | CancelRun | PoolReport | UnderWay
 
 
 class _State(Enum):
@@ -99,18 +102,30 @@ class PoolMachine:
         permits: requests fetched with `start=False` wait for a `Permit`.
         batch: whether requests that become ready together share one `load_many` (decision D21).
         table: the sources, to know which have a `load_many`.
+        incarnation: which of the pool's incarnations it is.
+        planner: the planner's incarnation when it starts.
 
     Raises:
         ValueError: `capacity` is not at least 1.
     """
 
     def __init__(
-        self, pool: Pool, capacity: int, *, permits: bool, batch: bool, table: SourceTable
+        self,
+        pool: Pool,
+        capacity: int,
+        *,
+        permits: bool,
+        batch: bool,
+        table: SourceTable,
+        incarnation: int = 1,
+        planner: int = 0,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"a pool needs a capacity of at least 1, got {capacity!r}")
         self._pool = pool
         self._capacity = capacity
+        self._incarnation = incarnation
+        self._planner = planner
         self._permits = permits
         self._batching = {info.id for info in table.infos if info.batches} if batch else set()
         self._jobs: dict[int, _Job] = {}
@@ -138,6 +153,10 @@ class PoolMachine:
         """
         reset = False
         match event:
+            case Fetch(by=by) | Permit(by=by) if self.outdated(by):
+                pass
+            case TakeOver(planner):
+                return self._take_over(planner)
             case Fetch(requests, start):
                 self._fetch(requests, start or not self._permits, now)
             case Permit(number):
@@ -308,6 +327,28 @@ class PoolMachine:
         self._returned = 0
         self._credits = self._capacity
 
+    def outdated(self, by: Sender | None) -> bool:
+        """Whether it was meant for an earlier pool, or comes from an earlier planner."""
+        return by is not None and (
+            by.planner < self._planner or by.pool not in (0, self._incarnation)
+        )
+
+    def _take_over(self, planner: int) -> list[PoolEffect]:
+        """What has begun goes on for the new planner; what waits would only be guessed at."""
+        self._planner = max(planner, self._planner)
+        for job in [j for j in self._jobs.values() if j.state is _State.WAITING]:
+            del self._jobs[job.request.id]
+        self._waiting.clear()
+        self._ahead.clear()
+        self._credits = self._returned = 0
+        running, late, dropped = (
+            tuple(id_ for id_, job in self._jobs.items() if job.state is state)
+            for state in (_State.RUNNING, _State.LATE, _State.DROPPED)
+        )
+        credits_ = self._capacity - len(running)
+        answer = UnderWay(self._pool, planner, credits_, running, late, dropped, self._incarnation)
+        return [*self._take_effects(False), answer]
+
     # ---- bookkeeping -----------------------------------------------------------------------
 
     def _watch(self, job: _Job) -> None:
@@ -343,21 +384,34 @@ class PoolMachine:
         effects, self._effects = self._effects, []
         if reset or self._reports or self._credits or self._returned:
             effects.append(
-                PoolReport(self._pool, tuple(self._reports), self._credits, self._returned, reset)
+                PoolReport(
+                    self._pool,
+                    tuple(self._reports),
+                    self._credits,
+                    self._returned,
+                    reset,
+                    self._planner,
+                    self._incarnation,
+                )
             )
             self._reports = []
             self._credits = self._returned = 0
         return effects
 
 
-def merged(reports: Iterable[PoolReport]) -> list[PoolReport]:
+def merged(reports: Iterable[PoolReport | UnderWay]) -> list[PoolReport | UnderWay]:
     """The same reports in as few as possible: a reset voids what was granted before it."""
-    result: list[PoolReport] = []
+    result: list[PoolReport | UnderWay] = []
     for report in reports:
-        if not result or report.reset:
+        last = result[-1] if result else None
+        if (
+            not isinstance(report, PoolReport)
+            or not isinstance(last, PoolReport)
+            or report.reset
+            or report.planner != last.planner
+        ):
             result.append(report)
             continue
-        last = result[-1]
         result[-1] = evolve(
             last,
             reports=last.reports + report.reports,

@@ -36,6 +36,7 @@ class Fetch:
 
     requests: tuple[LoadRequest, ...]
     start: bool = True
+    by: "Sender | None" = field(default=None, eq=False)
 
 
 @frozen
@@ -43,6 +44,20 @@ class Permit:
     """So many more of the waiting requests may start. A permit that finds none is given back."""
 
     count: int
+    by: "Sender | None" = field(default=None, eq=False)
+
+
+@frozen
+class Sender:
+    """Which planner sends, and to which incarnation of the pool; None in its place: to any.
+
+    A pool drops what was meant for its predecessor, and what comes from a planner's: neither the
+    credits used for it nor anybody's interest in it hold any more.
+    """
+
+    planner: int
+    pool: int = 0
+    """0: the planner has heard of none yet."""
 
 
 @frozen
@@ -74,6 +89,14 @@ class SurveyNames:
 @frozen
 class ResetPool:
     """A new planner: cancel everything, report only `Ended` of it, and grant credits anew."""
+
+
+@frozen
+class TakeOver:
+    """A new planner: drop what has not begun, go on with what has; answered by `UnderWay`."""
+
+    planner: int
+    """Its incarnation."""
 
 
 # ---- from the code that runs loads, to the pool's machine ----------------------------------
@@ -121,8 +144,8 @@ class RunPart:
     """As in `RunEnded`."""
 
 
-PoolCommand = Fetch | Permit | CancelLoad | Withdraw | SurveyNames | ResetPool
-PoolInput = Fetch | Permit | CancelLoad | Withdraw | ResetPool | RunEnded | RunPart
+PoolCommand = Fetch | Permit | CancelLoad | Withdraw | SurveyNames | ResetPool | TakeOver
+PoolInput = Fetch | Permit | CancelLoad | Withdraw | ResetPool | TakeOver | RunEnded | RunPart
 
 # ---- from a pool, to the planner -----------------------------------------------------------
 
@@ -195,6 +218,28 @@ class PoolReport:
     permits_returned: int = 0
     reset: bool = False
     """The pool starts afresh: what it was told before is void, `credits` is all that it grants."""
+    planner: int = field(default=0, eq=False)
+    """The planner that it takes to be alive; 0: it has been told of none."""
+    incarnation: int = field(default=0, eq=False)
+    """Which of the pool's incarnations reports."""
+
+
+@frozen
+class UnderWay:
+    """Answer to `TakeOver`: the loads, by number, that an earlier planner had begun."""
+
+    pool: Pool
+    planner: int
+    """The planner that asked."""
+    credits: int
+    """All further requests that the pool will take."""
+    running: tuple[int, ...] = ()
+    """Each holds a slot."""
+    late: tuple[int, ...] = ()
+    """Past their claim, without a slot; their results still count."""
+    dropped: tuple[int, ...] = ()
+    """Cancelled or given up: only the source's code has not ended."""
+    incarnation: int = 0
 
 
 @frozen

@@ -1,12 +1,20 @@
 """Predictions and constraints as a host states them, and the one place that checks them."""
 
-import math
 from collections.abc import Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from prefetch_scheduler.policies.errors import InvalidPrediction
-from prefetch_scheduler.policies.keys import key_fault
+from prefetch_scheduler.policies.figures import (
+    MAX_LOAD_S,
+    MAX_TIME_MS,
+    MAX_TOKENS,
+    MAX_VALUE,
+    is_number,
+    shown,
+    within,
+)
+from prefetch_scheduler.policies.keys import key_fault, plain_key
 from prefetch_scheduler.policies.vocabulary import Mode, Priority, Relation, Role, Urgency
 
 
@@ -20,11 +28,12 @@ class Prediction:
     confidence: float
     """Stated probability that it will be read, 0..1."""
     tokens: int | None = None
-    """Size in tokens where the predictor knows it; None: the source or experience tells."""
+    """Size in tokens where the predictor knows it, 0..10**12; None: the source or experience
+    tells."""
     load_s: float | None = None
-    """Load time in seconds where the predictor knows it."""
+    """Load time in seconds where the predictor knows it, 0..1e9."""
     value: float | None = None
-    """Replaces confidence times the role's multiplier."""
+    """Replaces confidence times the role's multiplier; 0..1e12."""
     reason: str = ""
 
 
@@ -38,7 +47,7 @@ class FollowUp:
 
 @frozen
 class Constraints:
-    """Limits of one plan. None: the configuration's value."""
+    """Limits of one plan, each at most 10**12. None: the configuration's value."""
 
     token_budget: int | None = None
     time_budget_ms: float | None = None
@@ -77,22 +86,11 @@ def to_priority(value: object) -> Priority | None:
     return None
 
 
-def _number_fault(
-    where: str, value: object, low: float, high: float | None, *, whole: bool
-) -> str | None:
-    allowed = f"a {'whole ' if whole else ''}number of at least {low:g}"
-    if high is not None:
-        allowed = f"a number in {low:g}..{high:g}"
-    kinds = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        return f"{where}: {value!r} is not {allowed}"
-    if not math.isfinite(value) or value < low or (high is not None and value > high):
-        return (
-            f"{where}: {value!r} is not in {low:g}..{high:g}"
-            if high is not None
-            else (f"{where}: {value!r} is not {allowed}")
-        )
-    return None
+def _number_fault(where: str, value: object, most: float, *, whole: bool) -> str | None:
+    """What is wrong with a number that has to be in 0..most."""
+    if (isinstance(value, int | float) and is_number(value, whole=whole)) and within(value, most):
+        return None
+    return f"{where}: {shown(value)} is not a {'whole ' if whole else ''}number in 0..{most:g}"
 
 
 def prediction_faults(where: str, item: Prediction) -> Iterable[str]:
@@ -101,27 +99,41 @@ def prediction_faults(where: str, item: Prediction) -> Iterable[str]:
     if fault is not None:
         yield f"{where}: {fault}"
     if item.role not in list(Role):
-        yield f"{where}.role: {item.role!r} is not a role; allowed: {', '.join(Role)}"
-    checks = (
-        ("confidence", item.confidence, 0.0, 1.0, False, True),
-        ("tokens", item.tokens, 0.0, None, True, False),
-        ("load_s", item.load_s, 0.0, None, False, False),
-        ("value", item.value, 0.0, None, False, False),
-    )
-    for name, value, low, high, whole, required in checks:
-        if value is None and not required:
+        yield f"{where}.role: {shown(item.role)} is not a role; allowed: {', '.join(Role)}"
+    for name, value, most, whole in (
+        ("confidence", item.confidence, 1, False),
+        ("tokens", item.tokens, MAX_TOKENS, True),
+        ("load_s", item.load_s, MAX_LOAD_S, False),
+        ("value", item.value, MAX_VALUE, False),
+    ):
+        if value is None and name != "confidence":
             continue
-        fault = _number_fault(f"{where}.{name}", value, low, high, whole=whole)
+        fault = _number_fault(f"{where}.{name}", value, most, whole=whole)
         if fault is not None:
             yield fault
+    reason: object = item.reason  # hosts need not use a type checker
+    if not isinstance(reason, str):
+        yield f"{where}.reason: {shown(reason)} is not a string"
 
 
-def checked_predictions(items: Iterable[object]) -> tuple[Prediction, ...]:
+def with_plain_key(item: Prediction) -> Prediction:
+    """The prediction with a key that is a plain `str`, where it is a subclass of it."""
+    if type(item.key) is str or not isinstance(item.key, str):
+        return item
+    return evolve(item, key=plain_key(item.key))
+
+
+def checked_predictions(items: object) -> tuple[Prediction, ...]:
     """The predictions, or one error that names every fault of all of them.
 
     Raises:
-        InvalidPrediction: an item is not a `Prediction`, or one of its fields is wrong.
+        InvalidPrediction: an item is not a `Prediction`, or one of its fields is wrong; or what
+            was given is no collection of them.
     """
+    if isinstance(items, str | bytes) or not isinstance(items, Iterable):
+        raise InvalidPrediction(
+            f"predictions: expected a list of Prediction, got {type(items).__name__}"
+        )
     faults: list[str] = []
     result: list[Prediction] = []
     for index, item in enumerate(items):
@@ -130,34 +142,36 @@ def checked_predictions(items: Iterable[object]) -> tuple[Prediction, ...]:
             faults.append(f"{where}: expected a Prediction, got {type(item).__name__}")
             continue
         faults.extend(prediction_faults(where, item))
-        result.append(item)
+        result.append(with_plain_key(item))
     if faults:
         raise InvalidPrediction(faults)
     return tuple(result)
 
 
-def checked_constraints(constraints: Constraints | None) -> Terms:
+def checked_constraints(constraints: object) -> Terms:
     """The constraints with their words resolved.
 
     Raises:
         InvalidPrediction: a word or number is not one of those allowed; names every fault.
     """
-    c = constraints or DEFAULT_CONSTRAINTS
-    faults: list[str] = []
-    for name, value, whole in (
-        ("token_budget", c.token_budget, True),
-        ("time_budget_ms", c.time_budget_ms, False),
-    ):
-        fault = (
-            None
-            if value is None
-            else _number_fault(f"constraints.{name}", value, 0, None, whole=whole)
+    c = DEFAULT_CONSTRAINTS if constraints is None else constraints
+    if not isinstance(c, Constraints):
+        advice = "; write them as Constraints(token_budget=5)" if isinstance(c, Mapping) else ""
+        raise InvalidPrediction(
+            f"constraints: expected Constraints or None, got {type(c).__name__}{advice}"
         )
-        if fault is not None:
-            faults.append(fault)
+    faults: list[str] = []
+    for name, value, most, whole in (
+        ("token_budget", c.token_budget, MAX_TOKENS, True),
+        ("time_budget_ms", c.time_budget_ms, MAX_TIME_MS, False),
+    ):
+        if value is not None:
+            fault = _number_fault(f"constraints.{name}", value, most, whole=whole)
+            if fault is not None:
+                faults.append(fault)
     for name, word, words in (("urgency", c.urgency, list(Urgency)), ("mode", c.mode, list(Mode))):
         if word not in words:
-            faults.append(f"constraints.{name}: {word!r} is not one of {', '.join(words)}")
+            faults.append(f"constraints.{name}: {shown(word)} is not one of {', '.join(words)}")
     limits = _checked_limits(c.limits, faults)
     override_all, override = _checked_override(c.priority_override, faults)
     if faults:
@@ -185,7 +199,7 @@ def _checked_limits(limits: object, faults: list[str]) -> dict[str, float]:
     for name, value in limits.items():
         if value is None:
             continue
-        fault = _number_fault(f"constraints.limits.{name}", value, 0, None, whole=False)
+        fault = _number_fault(f"constraints.limits.{name}", value, MAX_TOKENS, whole=False)
         if fault is None:
             result[str(name)] = value
         else:
@@ -201,7 +215,7 @@ def _checked_override(
     if not isinstance(given, Mapping):
         priority = to_priority(given)
         if priority is None:
-            faults.append(f"constraints.priority_override: {given!r} is not one of P0..P4")
+            faults.append(f"constraints.priority_override: {shown(given)} is not one of P0..P4")
         return priority, {}
     result: dict[str, Priority] = {}
     for key, value in given.items():
@@ -210,7 +224,9 @@ def _checked_override(
         if fault is not None:
             faults.append(f"constraints.priority_override: {fault}")
         elif priority is None:
-            faults.append(f"constraints.priority_override[{key!r}]: {value!r} is not one of P0..P4")
+            faults.append(
+                f"constraints.priority_override[{key!r}]: {shown(value)} is not one of P0..P4"
+            )
         else:
-            result[key] = priority
+            result[plain_key(key)] = priority
     return None, result

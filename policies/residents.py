@@ -22,7 +22,7 @@ from prefetch_scheduler.policies.eviction import (
     FrequencyOrder,
     Node,
 )
-from prefetch_scheduler.policies.keys import PARTITION, matches, public_key
+from prefetch_scheduler.policies.keys import PARTITION, public_key
 from prefetch_scheduler.policies.layer_lists import AgeQueue, LayerLists
 from prefetch_scheduler.policies.linked import Chain
 from prefetch_scheduler.policies.metrics_events import (
@@ -125,8 +125,10 @@ class Residents:
     def covered(self, pattern: str) -> list[Node]:
         """The entries that an invalidation's pattern covers. A prefix walks all keys."""
         if pattern.endswith("*"):
-            return [node for stored, node in self.nodes.items() if matches(pattern, stored)]
-        stored = [pattern, *self.partitions.get(pattern, ())]
+            prefix = pattern[:-1]  # a user stands behind the key, so it may be compared with both
+            return [node for stored, node in self.nodes.items() if stored.startswith(prefix)]
+        key = public_key(pattern)
+        stored = [key, *self.partitions.get(key, ())]
         return [self.nodes[each] for each in stored if each in self.nodes]
 
     # ---- moves -------------------------------------------------------------------------------

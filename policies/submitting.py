@@ -7,10 +7,12 @@ from attrs import evolve
 from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.cache_events import Pin
 from prefetch_scheduler.policies.config import MAX_PINS
+from prefetch_scheduler.policies.content import Entry
+from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
-from prefetch_scheduler.policies.plan import Candidate, Plan, PlanItem
+from prefetch_scheduler.policies.plan import Candidate, Plan, PlanItem, candidate_faults
 from prefetch_scheduler.policies.planner_events import PlanMade, Submit, ToCache, ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged, make_plan, merged
@@ -34,6 +36,7 @@ from prefetch_scheduler.policies.vocabulary import (
     Relation,
     Role,
 )
+from prefetch_scheduler.policies.yaml_text import printable
 
 SURVEY_POOL = Pool.P1
 """Surveys are short and precede everything else, so they run where urgent loads do."""
@@ -152,7 +155,7 @@ def plan_now(
     candidates = [
         _candidate(s, session, item, surveys.get(item.key), pending, now) for item in items
     ]
-    plan = _make(s, session, pending, candidates)
+    plan = _made(s, session, pending, candidates)
     state = _plan_state(s, session, pending, plan)
     _admit(s, session, pending, plan, state, now)
     s.made.append(MadePlan(pending, plan, state))
@@ -229,8 +232,8 @@ def _obstacle(
         return Reason.REMOTE_NOT_ALLOWED, "its source is remote; see execution.prefetch_remote"
     if cause is Cause.PREDICTION and not s.config.enable_speculative_prefetch:
         return Reason.SPECULATION_OFF, "enable_speculative_prefetch is false"
-    note = s.resident.get(stored)
-    if note is not None and (survey is None or survey.version in (None, note.version)):
+    entry = s.resident.get(stored)
+    if entry is not None and _current(entry, survey, now):
         return Reason.CACHED, "in the cache"
     if survey is not None and survey.excluded:
         return Reason.EXCLUDED, survey.excluded
@@ -238,6 +241,19 @@ def _obstacle(
     if blocked is not None:
         return Reason.UNAVAILABLE, blocked
     return None, ""
+
+
+def _current(entry: Entry, survey: Survey | None, now: float) -> bool:
+    """Whether a resident entry would still be served, as far as can be told without a read."""
+    content = entry.content
+    if content.max_age_s is not None and now - entry.loaded_at > content.max_age_s:
+        return False
+    if survey is None or survey.version is None:
+        return True
+    try:
+        return bool(survey.version == content.version)
+    except Exception:  # noqa: BLE001 - versions are a source's own objects, comparisons included
+        return False
 
 
 def _make(
@@ -262,6 +278,28 @@ def _make(
         charged_tokens=sum(f.tokens for f in held),
         charged_background=sum(f.tokens for f in held if f.lane is Lane.BACKGROUND),
     )
+
+
+def _made(
+    s: PlannerState, session: SessionState, pending: PendingPlan, candidates: Sequence[Candidate]
+) -> Plan:
+    """The plan; where figures make it impossible, the plan of the candidates that have none such.
+
+    What a host and its sources state is checked before it comes here: this keeps the planner
+    alive should something slip through.
+    """
+    try:
+        return _make(s, session, pending, candidates)
+    except InvalidPrediction:
+        sound: list[Candidate] = []
+        for candidate in candidates:
+            faults = "; ".join(candidate_faults(candidate))
+            if not faults:
+                sound.append(candidate)
+                continue
+            s.note(candidate.key, "left out of the plan", faults, session.id)
+            s.log("warning", f"left out of the plan: {faults}", candidate.key, session.id)
+        return _make(s, session, pending, sound)
 
 
 def _plan_state(
@@ -330,7 +368,10 @@ def _admit(
     for item in plan.items:
         if s.config.priorities.base[item.role] == Priority.P0:
             _pin(s, session, item)
-        if item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED:
+        expected = (
+            item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED
+        )
+        if expected:
             _expect(state, item)
         want = Want(session.id, pending.cause, state.id, pending.depth)
         if item.reason is Reason.PENDING:
@@ -342,6 +383,8 @@ def _admit(
             _enqueue(s, session, item, want, now)
         elif item.lane is Lane.DEFERRED:
             _defer(s, session, item)
+        if expected and item.stored in state.outstanding:
+            s.flights.live[item.stored].expected_by.add(state.id)
 
 
 def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:
@@ -448,14 +491,18 @@ def _account(s: PlannerState, session: SessionState, plan: Plan, pending: Pendin
         if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):
             over_budget.append(item.key)
     if over_budget:
-        text = f"token budget {plan.token_budget} exceeded; skipped: {', '.join(over_budget[:10])}"
+        skipped = printable(", ".join(over_budget[:10]))
+        text = f"token budget {plan.token_budget} exceeded; skipped: {skipped}"
         s.log("info", text, session=session.id)
 
 
 def await_follow_ups(s: PlannerState, flight: Flight, owner: str) -> None:
     """Remember on whose behalf the loaded content is expanded; the flight itself is over soon."""
     want = flight.wants.get(owner)
-    plan = s.plans.get(want.plan) if want is not None else s.session(owner).plan
+    session = s.sessions.get(owner)  # None: it has ended, and must not come into being again
+    if session is None:
+        return
+    plan = s.plans.get(want.plan) if want is not None else session.plan
     depth = (want.depth if want is not None else 0) + 1
     if plan is None or depth > s.config.execution.follow_up_depth:
         return

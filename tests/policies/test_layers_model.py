@@ -24,7 +24,7 @@ from prefetch_scheduler.policies.metrics_events import PrefetchUsed, PrefetchWas
 from prefetch_scheduler.policies.vocabulary import Lane
 from support.layer_model import Cache, Model, an_entry, config
 
-KEYS = st.sampled_from([f"file:{n}" for n in range(14)] + [f"mail:0{PARTITION}{u}" for u in "xy"])
+KEYS = st.sampled_from([f"file:{n}" for n in range(8)] + [f"mail:0{PARTITION}{u}" for u in "xy"])
 SESSIONS = st.sampled_from(["s", "t"])
 PATTERNS = st.sampled_from(
     ["file:1", "file:2", "file:3", "file:4", "file:1*", "file:*", "mail:0", "*"]
@@ -53,7 +53,7 @@ def told(effect: Any) -> tuple[Any, ...] | None:
 class Layers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.cache = Cache(config())
+        self.cache = Cache(config(hot=2, warm=2, cold=2))
         self.model = Model(self.cache.config)
         self.prefetches = 0
         self.epoch = 0

@@ -214,9 +214,10 @@ def test_a_stated_value_replaces_the_computed_one() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokens": -1}, "file:a: estimated tokens -1 is not a finite number of at least 0"),
-        ({"load_s": math.nan}, "file:a: estimated load_s nan is not a finite number"),
-        ({"value": math.inf}, "file:a: estimated value inf is not a finite number"),
+        ({"tokens": -1}, "file:a: estimated tokens -1 is not in 0..1e+12"),
+        ({"load_s": math.nan}, "file:a: estimated load_s nan is not in 0..1e+09"),
+        ({"value": math.inf}, "file:a: estimated value inf is not in 0..1e+12"),
+        ({"tokens": 10**400}, "file:a: estimated tokens 10**400 or so is not in 0..1e+12"),
         ({"confidence": math.nan}, "file:a: confidence nan is not in 0..1"),
     ],
 )
