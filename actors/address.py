@@ -1,9 +1,11 @@
 """A stable address: it stays good when the actor behind it is restarted."""
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from typing import Any
 
+import pykka
 from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.inbox import Inbox
@@ -28,6 +30,12 @@ class Address:
         self.inbox = inbox
         self.owner: int | None = None
         """Identifier of the thread that serves it now."""
+        self.ref: pykka.ActorRef[Any] | None = None
+        """The incarnation that serves it now, or was the last to."""
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of the incarnation that serves it, where it runs one."""
+        self.ready = False
+        """Whether an incarnation takes messages now; False while one is being restarted."""
         self._control = frozenset((*SIGNALS, *control))
 
     def __repr__(self) -> str:
@@ -78,3 +86,16 @@ class Address:
     def close(self, error: PrefetchError) -> None:
         """Refuse everything from now on; waiting and later askers get `error`."""
         self.inbox.close(error)
+
+    def reopen(self) -> None:
+        """Take messages again, for an actor that is about to be started anew."""
+        self.inbox.reopen()
+
+    def abandon(self) -> None:
+        """Leave the incarnation that serves it behind: it hangs. Should it ever return, it finds
+        itself stopped, and touches nothing that its successor may have.
+        """
+        self.ready = False
+        if self.ref is not None:
+            self.ref.actor_stopped.set()
+            pykka.ActorRegistry.unregister(self.ref)

@@ -37,6 +37,8 @@ from prefetch_scheduler.actors.signals import (
     ChildFailed,
     ChildStarted,
     ChildStopped,
+    Ping,
+    Pulse,
     Stop,
     Tick,
 )
@@ -63,6 +65,8 @@ class Home:
     incarnation: int = 1
     register_thread: Callable[[threading.Thread], None] = field(default=lambda _: None)
     """Told of its thread, so that whoever stops the engine can join it."""
+    pulse: Pulse = field(factory=Pulse)
+    """By which its watcher sees that it takes messages."""
 
 
 class EngineActor(pykka.ThreadingActor):
@@ -83,6 +87,7 @@ class EngineActor(pykka.ThreadingActor):
         self._armed: float | None = None
         self._owed: list[Reply] = []
         self._owed_limit = BATCH
+        self._ended_well = False
         super().__init__()
 
     # ---- for subclasses --------------------------------------------------------------------
@@ -96,6 +101,14 @@ class EngineActor(pykka.ThreadingActor):
     def inbox(self) -> Inbox:
         return self.home.address.inbox
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether it was left behind, for hanging. A handler that finds itself so after a call
+        that may block must touch nothing that its successor may have: view, ledgers, addresses.
+        """
+        stopped = self.actor_stopped.is_set()
+        return stopped and self._error is None and not self._ended_well
+
     def after_batch(self) -> None:
         """Send the effects gathered so far. Called when no message waits, or every `BATCH`."""
 
@@ -105,6 +118,11 @@ class EngineActor(pykka.ThreadingActor):
 
     def on_tick(self, now: float) -> None:
         """A deadline has passed."""
+
+    def on_abandoned(self) -> None:
+        """It hung, was left behind, and has returned: a successor has taken its place. Only what
+        this incarnation alone holds may be touched here.
+        """
 
     # ---- Pykka's seams ---------------------------------------------------------------------
 
@@ -125,12 +143,17 @@ class EngineActor(pykka.ThreadingActor):
             raise
 
     def _actor_loop_setup(self) -> None:
-        self.home.address.owner = threading.get_ident()
+        address = self.home.address
+        address.owner = threading.get_ident()
+        address.ref = self.actor_ref
         try:
             self.on_start()
         except BaseException as error:  # noqa: BLE001 - the guard
             self._fail(error, "on_start")
             return
+        if self.actor_stopped.is_set():  # it took too long to start, and was left behind
+            return
+        address.ready = True
         self._tell_supervisor(ChildStarted(self.home.role, self.home.incarnation))
 
     def _actor_loop_running(self) -> None:
@@ -138,14 +161,21 @@ class EngineActor(pykka.ThreadingActor):
         handled = 0
         if not self.actor_stopped.is_set():
             self._flush()
-        while not self.actor_stopped.is_set():
-            self._receive(inbox.get())
-            handled += 1
-            if handled >= BATCH or inbox.empty():
-                handled = 0
-                self._flush()
+        try:
+            while not self.actor_stopped.is_set():
+                self._receive(inbox.get())
+                handled += 1
+                if handled >= BATCH or inbox.empty():
+                    handled = 0
+                    self._flush()
+        except BaseException as error:  # noqa: BLE001 - raised into the thread from outside
+            self._fail(error, "its loop")
 
     def _actor_loop_teardown(self) -> None:
+        if not self._ended_well and self._error is None:
+            logger.warning("%s, left behind, has returned and ends", self.home.role)
+            pykka.ActorRegistry.unregister(self.actor_ref)
+            self._guarded(self.on_abandoned)
         role, incarnation = self.home.role, self.home.incarnation
         closing = self._closing
         if self._error is not None and self.home.supervisor is None:
@@ -154,7 +184,7 @@ class EngineActor(pykka.ThreadingActor):
         for reply in self._owed:
             reply.fail(owed)
         self._owed.clear()
-        if closing is not None:
+        if closing is not None and self.home.address.ref is self.actor_ref:
             self.home.address.close(closing)
         if self._error is not None:
             failed = ChildFailed(role, incarnation, repr(self._error), self._error)
@@ -172,6 +202,8 @@ class EngineActor(pykka.ThreadingActor):
             if isinstance(message, Tick):
                 self._armed = None
                 self._tick()
+            elif isinstance(message, Ping):
+                self.home.pulse.answered = self.home.pulse.asked
             elif isinstance(message, Stop | _ActorStop):
                 self._end(message, reply)
             else:
@@ -229,6 +261,8 @@ class EngineActor(pykka.ThreadingActor):
         if self.actor_stopped.is_set():  # the flush failed
             return
         pykka.ActorRegistry.unregister(self.actor_ref)
+        self._ended_well = True
+        self._not_ready()
         if isinstance(message, Stop):
             self._closing = message.error
         elif self.home.supervisor is None:
@@ -252,10 +286,18 @@ class EngineActor(pykka.ThreadingActor):
         )
         if not first:
             return
+        if self.actor_stopped.is_set() and not self._ended_well:
+            self._guarded(self.on_abandoned)  # left behind before: a successor has its place
+            return
+        self._not_ready()
         if where != "after_batch":
             self._guarded(self.after_batch)
         self.actor_stopped.set()
         self._guarded(lambda: self.on_failure(type(error), error, error.__traceback__))
+
+    def _not_ready(self) -> None:
+        if self.home.address.ref is self.actor_ref:
+            self.home.address.ready = False
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from attrs import evolve
+
 from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.kept import CacheKept
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
 from prefetch_scheduler.actors.ports import Address
-from prefetch_scheduler.actors.view import PublishedView, Tally
+from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
     CacheNotice,
@@ -16,11 +19,13 @@ from prefetch_scheduler.policies.cache_events import (
     EndSession,
     FirstRead,
     Invalidate,
+    Pin,
     Publish,
     Put,
     Read,
     Removed,
     Resident,
+    Unpin,
     Withdraw,
 )
 from prefetch_scheduler.policies.config import Config
@@ -28,6 +33,7 @@ from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
 from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent, Note
 from prefetch_scheduler.policies.planner_events import HostEvent, ResourceEvicted
+from prefetch_scheduler.policies.yaml_text import printable
 
 logger = logging.getLogger("prefetch_scheduler.cache")
 
@@ -46,6 +52,7 @@ class CacheLayer(EngineActor):
         view: what readers see; written here and nowhere else.
         planner, metrics: told what happens.
         publish: tells the host's subscribers; must not block.
+        kept: what outlives an incarnation.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class CacheLayer(EngineActor):
         planner: Address,
         metrics: Address,
         publish: Callable[[HostEvent], None],
+        kept: CacheKept | None = None,
     ) -> None:
         super().__init__(home)
         self._machine = CacheLayers(config)
@@ -68,8 +76,8 @@ class CacheLayer(EngineActor):
         """Pattern of each invalidation that the planner has not acknowledged, by epoch."""
         self._notices: list[CacheNotice] = []
         self._events: list[MetricsEvent] = []
-        self._retired: list[tuple[str, Tally]] = []
-        """Tallies of ended sessions; a reader may be about to add to one."""
+        self._kept = kept if kept is not None else CacheKept()
+        self._entries = view.entries
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
 
@@ -79,19 +87,25 @@ class CacheLayer(EngineActor):
         self._drain_at = self.now + self._drain_every
 
     def _rebuild(self) -> None:
-        """Take over what the one before had published; pins come again with the next plans.
+        """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still: they are carried out first.
+        The entries are copied, so that one that only hung and returns writes where nobody reads.
         """
-        entries = list(self._view.entries.values())
+        self._entries = self._view.entries = dict(self._view.entries)
+        entries = list(self._entries.values())
         now = self.now
+        for session, keys in self._kept.pins.items():
+            for stored in keys:
+                self._on_command(Pin(stored, session), now)
         for epoch, pattern in self._view.board.marks():
+            self._marks[epoch] = pattern
             self._on_command(Invalidate(pattern, epoch), now)
         for entry in entries:
             if entry.epoch >= self._view.board.newest(entry.stored):
                 self._on_command(Put(entry), now)
             else:
-                self._view.entries.pop(entry.stored, None)
+                self._entries.pop(entry.stored, None)
         self._on_command(Resident(), now)
 
     # ---- messages --------------------------------------------------------------------------
@@ -108,6 +122,8 @@ class CacheLayer(EngineActor):
                 self._on_command(message, now)
                 self._retire(session)
             case Invalidate():
+                if not message.epoch:  # by message, from a host that does not see the board
+                    message = evolve(message, epoch=self._view.board.note(message.pattern))
                 self._marks[message.epoch] = message.pattern
                 self._on_command(message, now)
             case Acknowledged(epoch):
@@ -125,11 +141,23 @@ class CacheLayer(EngineActor):
     def _retire(self, session: str) -> None:
         """Let an ended session's tally go, later, when nobody adds to it any more."""
         tally = self._view.tallies.pop(session, None)
-        self._retired = self._retired[-RETIRED_KEPT:]
+        kept = self._kept
+        kept.pins.pop(session, None)
+        kept.retired = kept.retired[-RETIRED_KEPT:]
         if tally is not None:
-            self._retired.append((session, tally))
+            kept.retired.append((session, tally))
 
     def _on_command(self, command: Any, now: float) -> None:
+        match command:
+            case Put(entry, pin_for=sessions):
+                for session in sessions:
+                    self._kept.pin(entry.stored, session)
+            case Pin(stored, session):
+                self._kept.pin(stored, session)
+            case Unpin(stored, session):
+                self._kept.unpin(stored, session)
+            case _:
+                pass
         self._apply(self._machine.handle(command, now))
 
     def next_deadline(self) -> float | None:
@@ -150,7 +178,7 @@ class CacheLayer(EngineActor):
         firsts: list[FirstRead] = list(_popped(view.first_reads))
         if reads or firsts:
             self._apply(self._machine.take_reads(reads, firsts, now))
-        for session, tally in [*view.tallies.items(), *self._retired]:
+        for session, tally in [*view.tallies.items(), *self._kept.retired]:
             hits = tally.take()
             if hits:
                 self._events.append(Hits(session, hits))
@@ -158,8 +186,10 @@ class CacheLayer(EngineActor):
     # ---- effects -----------------------------------------------------------------------------
 
     def _apply(self, effects: Iterable[CacheEffect]) -> None:
-        entries = self._view.entries
+        entries = self._entries
         for effect in effects:
+            if self.abandoned:
+                return
             match effect:
                 case Publish(stored, entry):
                     entries[stored] = entry
@@ -181,10 +211,13 @@ class CacheLayer(EngineActor):
 
     def _removed(self, notice: Removed) -> None:
         key = public_key(notice.stored)
-        logger.debug("%s left the cache: %s", key, notice.cause, extra={"prefetch_key": key})
+        fields = {"prefetch_key": key}
+        logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
         self._publish(ResourceEvicted(key, notice.cause, notice.layer))
 
     def after_batch(self) -> None:
+        if self.abandoned:
+            return
         if self._events:
             events, self._events = self._events, []
             self._metrics.tell(Events(tuple(events)))

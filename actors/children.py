@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum, auto
+from math import ceil
 from typing import Any
 
 import pykka
@@ -9,6 +10,7 @@ from attrs import define, field, frozen
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.base import Home
+from prefetch_scheduler.actors.signals import Ping, Pulse
 from prefetch_scheduler.policies.restarts import RestartHistory
 
 
@@ -32,6 +34,9 @@ class ChildSpec:
     """Real seconds it is given to end; after that it is left behind."""
     group: str | None = None
     """rest_for_one: when it fails, later children of the same group are restarted with it."""
+    on_down: Callable[[float], object] = lambda _: None
+    """Told that an incarnation is gone, by failing or by hanging, and how many seconds go by
+    before the next; in the Supervisor's thread, so it must not block."""
 
 
 @frozen
@@ -77,6 +82,39 @@ class Health:
     reason: str | None = None
 
 
+@frozen(kw_only=True)
+class Watch:
+    """How an actor that no longer takes messages is noticed.
+
+    Raises:
+        ValueError: a number is not positive.
+    """
+
+    ping_s: float = 1.0
+    """Real seconds between two pings of each actor."""
+    hung_s: float = 5.0
+    """Real seconds after which one that has not answered is left behind and replaced."""
+
+    def __attrs_post_init__(self) -> None:
+        if not (self.ping_s > 0 and self.hung_s > 0):
+            raise ValueError(f"ping_s and hung_s must be more than 0 seconds, got {self!r}")
+
+    @property
+    def looks(self) -> int:
+        """Looks in vain, one every `ping_s`, that make an actor hung."""
+        return max(1, ceil(self.hung_s / self.ping_s))
+
+    def look(self, pulse: Pulse, address: Address) -> bool:
+        """Look once, and ping again where the last ping was answered. True: it hangs."""
+        if pulse.answered < pulse.asked:
+            pulse.missed += 1
+            return pulse.missed >= self.looks
+        pulse.missed = 0
+        pulse.asked += 1
+        address.tell(Ping())
+        return False
+
+
 class ChildState(StrEnum):
     WAITING = auto()  # not started yet
     STARTING = auto()
@@ -99,7 +137,7 @@ class Child:
     restarts: int = 0
     due: float | None = None
     """Limit of starting or stopping, or the end of the back-off."""
-    ref: "pykka.ActorRef[Any] | None" = None
+    pulse: Pulse = field(factory=Pulse)
     error: str | None = None
     come_back: bool = field(default=False)
     """Whether it is stopped only to be started again with its group."""

@@ -7,7 +7,7 @@ the flag's and the lane's memory accesses; a timed wait backs it up where that o
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from prefetch_scheduler.actors.dead_letters import DeadLetters
-from prefetch_scheduler.actors.reply import InboxFull, reply_of
+from prefetch_scheduler.actors.reply import EngineDegraded, InboxFull, reply_of
 from prefetch_scheduler.actors.signals import SIGNALS, Stop
 from prefetch_scheduler.policies.errors import PrefetchError
 
@@ -36,6 +36,7 @@ class Inbox:
         bound: messages that the work lane, and again the control lane, may hold. Concurrent
             senders may overshoot it by one each.
         dead_letters: where refused and left-over messages are counted.
+        undelivered: told of each of them and why, in the thread that finds it; must not block.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Inbox:
         *,
         bound: int = DEFAULT_BOUND,
         dead_letters: DeadLetters | None = None,
+        undelivered: Callable[[Any, PrefetchError], None] | None = None,
     ) -> None:
         if bound < 1:
             raise ValueError(f"inbox bound must be at least 1, got {bound!r}")
         self.name = name
         self.bound = bound
         self.dead_letters = dead_letters if dead_letters is not None else DeadLetters()
+        self._undelivered = undelivered
         self._control: deque[Envelope[Any]] = deque()
         self._work: deque[Envelope[Any]] = deque()
         self._closed: PrefetchError | None = None
@@ -93,11 +96,18 @@ class Inbox:
         return self._closed is not None
 
     def close(self, error: PrefetchError) -> None:
-        """Take nothing any more; answer what waits, and whatever comes later, with `error`."""
-        if self._closed is None:
+        """Take nothing any more; answer what waits, and whatever comes later, with `error`.
+
+        The first error stays, unless it was only meant for a while.
+        """
+        if self._closed is None or isinstance(self._closed, EngineDegraded):
             self._closed = error
         self._discard_all()
         self._wake()
+
+    def reopen(self) -> None:
+        """Take messages again after `close`; what was refused meanwhile stays refused."""
+        self._closed = None
 
     # ---- the consumer, one thread at a time ------------------------------------------------
 
@@ -124,6 +134,32 @@ class Inbox:
         except IndexError:
             return None
 
+    def closing(self) -> Envelope[Any] | None:
+        """`Stop` once closed and empty: what `get` would return; else None."""
+        if self._closed is None or not self.empty():
+            return None
+        return Envelope(Stop(self._closed))
+
+    def put_back(self, envelopes: Sequence[Envelope[Any]]) -> None:
+        """Return messages that were taken and not handled, to the head of the work lane."""
+        self._work.extendleft(reversed(envelopes))
+
+    def take_out(self, which: Callable[[Any], bool]) -> list[Any]:
+        """Remove waiting messages; the others keep their order. Only while nobody consumes."""
+        taken: list[Any] = []
+        kept: list[Envelope[Any]] = []
+        for _ in range(len(self._work)):
+            try:
+                envelope = self._work.popleft()
+            except IndexError:
+                break
+            if which(envelope.message):
+                taken.append(envelope.message)
+            else:
+                kept.append(envelope)
+        self.put_back(kept)
+        return taken
+
     def empty(self) -> bool:
         return not self._control and not self._work
 
@@ -138,6 +174,11 @@ class Inbox:
     def attach(self, wake: Callable[[], None] | None) -> None:
         """How to wake the consumer, from any sender's thread. None: `get` waits by itself."""
         self._wake = wake if wake is not None else self._ring
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        """Undo `attach`, unless a successor has attached its own since."""
+        if self._wake == wake:
+            self._wake = self._ring
 
     # ---- inside ----------------------------------------------------------------------------
 
@@ -155,4 +196,6 @@ class Inbox:
             return
         if not isinstance(envelope.message, SIGNALS):
             self.dead_letters.add(envelope.message)
+            if self._undelivered is not None:
+                self._undelivered(envelope.message, error)
         reply_of(envelope).fail(error)

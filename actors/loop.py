@@ -58,7 +58,7 @@ class LoopActor(EngineActor):
     def _actor_loop_running(self) -> None:
         if self.actor_stopped.is_set():
             return
-        self.loop = asyncio.new_event_loop()
+        self.loop = self.home.address.loop = asyncio.new_event_loop()
         try:
             self.after_loop_made()
             self.inbox.attach(self._wake)
@@ -68,7 +68,7 @@ class LoopActor(EngineActor):
         except BaseException as error:  # noqa: BLE001 - the guard
             self._fail(error, "the event loop")
         finally:
-            self.inbox.attach(None)
+            self.inbox.detach(self._wake)
             self._close_loop()
 
     def _run_loop(self) -> None:
@@ -96,7 +96,7 @@ class LoopActor(EngineActor):
                 event = self._posted.popleft()
                 self._protect(lambda event=event: self.on_posted(event))  # type: ignore[misc]  # bound early
                 continue
-            envelope = self.inbox.get_nowait()
+            envelope = self.inbox.get_nowait() or self.inbox.closing()
             if envelope is None:
                 break
             self._receive(envelope)

@@ -64,6 +64,8 @@ from prefetch_scheduler.policies.pool_events import (
     ResetPool,
     Surveyed,
     SurveyNames,
+    TakeOver,
+    UnderWay,
     Withdraw,
 )
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -76,6 +78,8 @@ class PlannerStatusQuery:
 
 @frozen
 class PlannerStatus:
+    """How full the planner is."""
+
     queued: dict[Pool, int]
     """Flights waiting in each queue of the planner."""
     running: dict[Pool, int]
@@ -88,6 +92,8 @@ class PlannerStatus:
     flights: int
     host_busy: bool
     next_deadline: float | None = None
+    pending: int = 0
+    """Plans that wait for the sources' own estimates."""
 
 
 @frozen
@@ -123,7 +129,7 @@ class AlertsQuery:
     """Ask Metrics for the alerts that stand; answered with a mapping session -> breaches."""
 
 
-PlannerMessage = PlannerEvent | PlannerStatusQuery
+PlannerMessage = PlannerEvent | UnderWay | PlannerStatusQuery
 CacheMessage = CacheCommand | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
 
@@ -136,7 +142,7 @@ Not a change of context: it must stay behind the submits that were made before i
 CACHE_CONTROL: tuple[type, ...] = ()
 """None: an invalidation that overtook a put, or an acknowledgement that overtook one, would err."""
 
-POOL_CONTROL: tuple[type, ...] = (CancelLoad,)
+POOL_CONTROL: tuple[type, ...] = (CancelLoad, TakeOver)
 """Pool messages that overtake queued fetches; one that overtakes its own fetch is remembered."""
 
 __all__ = [
@@ -188,6 +194,8 @@ __all__ = [
     "Submit",
     "SurveyNames",
     "Surveyed",
+    "TakeOver",
+    "UnderWay",
     "Unpin",
     "UnpinKey",
     "UserLoggedIn",

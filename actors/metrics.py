@@ -61,6 +61,8 @@ class Metrics(EngineActor):
         clock = self.home.clock
         now, wall, today = clock.now(), clock.wall(), clock.today()
         for event in message.events:
+            if self.abandoned:  # a host's logging handler hung; a successor counts now
+                return
             self._ledgers.stories.handle(event, now, wall)
             for alert in self._ledgers.accounting.handle(event, now, wall, today):
                 _log(alert)

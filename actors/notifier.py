@@ -5,6 +5,7 @@ or raises harms neither the engine nor the other subscribers. A callback may uns
 may stop the engine: nothing ever waits for the thread that it runs in.
 """
 
+import inspect
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -70,7 +71,10 @@ class _Subscriber:
 
     def _call(self, event: Any) -> None:
         try:
-            self._callback(event)
+            result = self._callback(event)
+            if inspect.iscoroutine(result):
+                result.close()  # there is no loop that could run it
+                logger.warning("a subscriber returned a coroutine, which is not run")
         except BaseException:  # host code; its faults are its own
             logger.exception("a subscriber failed on %s", type(event).__name__)
 
@@ -95,10 +99,16 @@ class Subscribers:
             except where one was beginning at that moment in another thread.
 
         Raises:
-            TypeError: `callback` cannot be called.
+            TypeError: `callback` cannot be called, or is async.
         """
-        if not callable(callback):
-            raise TypeError(f"subscribe needs a function of one event, got {callback!r}")
+        called = getattr(callback, "__call__", None)  # noqa: B004 - its code is looked at
+        is_async = inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(called)
+        if not callable(callback) or is_async:
+            hint = "; an async one can be scheduled from it by run_coroutine_threadsafe"
+            raise TypeError(
+                f"subscribe takes a plain function of one event, got {callback!r}"
+                f"{hint if is_async else ''}"
+            )
         token = object()
         subscriber = _Subscriber(callback, self._slots, self._bound)
         self._subscribers[token] = subscriber

@@ -2,6 +2,9 @@
 
 Effects are gathered and sent once a batch of messages is handled: counts first, so that whoever
 is answered finds them in a report; then pools and cache; answers last.
+
+A new incarnation asks the pools what is under way before it decides anything: until they have
+answered, or a tenth of a second has gone by, it keeps other messages aside, in their order.
 """
 
 import logging
@@ -9,17 +12,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import evolve
+from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
+from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
 from prefetch_scheduler.actors.ports import Address
-from prefetch_scheduler.actors.reply import NO_REPLY, Reply
+from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
 from prefetch_scheduler.actors.view import PublishedView
-from prefetch_scheduler.policies.cache_events import Resident
+from prefetch_scheduler.policies.adopting import Adoption, carry_over, unfinished
+from prefetch_scheduler.policies.cache_events import CacheReport, Resident
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
-from prefetch_scheduler.policies.errors import EngineStopped
+from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
+from prefetch_scheduler.policies.keys import key_fault
 from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
@@ -27,6 +34,7 @@ from prefetch_scheduler.policies.planner_events import (
     Count,
     Demand,
     Done,
+    Forsake,
     HostEvent,
     ImmediateDone,
     Log,
@@ -36,12 +44,22 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerTick,
     Refuse,
     Retry,
+    SessionEnded,
     Submit,
     Tell,
     ToCache,
     ToPool,
 )
-from prefetch_scheduler.policies.pool_events import ResetPool
+from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.pool_events import (
+    Fetch,
+    Permit,
+    PoolReport,
+    Sender,
+    TakeOver,
+    UnderWay,
+)
+from prefetch_scheduler.policies.prediction import checked_predictions
 from prefetch_scheduler.policies.source_info import SourceTable
 from prefetch_scheduler.policies.vocabulary import Pool
 
@@ -55,12 +73,19 @@ LEVELS = {
 }
 
 
-class _AskedDemand:
-    """A reader that asked by message and reads no view: it is answered from the view here."""
+def _check_key(key: str) -> None:
+    fault = key_fault(key)
+    if fault is not None:
+        raise InvalidPrediction(fault)
 
-    def __init__(self, reply: Reply, demand: Demand) -> None:
-        self.reply = reply
-        self.demand = demand
+
+ADOPT_S = 0.1
+"""Real seconds that a new incarnation waits for the pools to say what is under way."""
+
+_ALWAYS = (PlannerTick, PoolReport, CacheReport, UnderWay)
+"""What is handled while others are kept aside: it tells what has happened, and asks for nothing."""
+
+_ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone)
 
 
 class Planner(EngineActor):
@@ -71,6 +96,7 @@ class Planner(EngineActor):
         view: what readers see; for those who ask by message instead of reading it.
         current: the entry of a cache key, and its content if that is fresh.
         publish: tells the host's subscribers; must not block.
+        kept: what outlives an incarnation.
     """
 
     def __init__(
@@ -85,9 +111,17 @@ class Planner(EngineActor):
         view: PublishedView,
         current: Callable[[str], tuple[Entry | None, Content | None]],
         publish: Callable[[HostEvent], None],
+        kept: PlannerKept | None = None,
     ) -> None:
         super().__init__(home)
         self.machine = PlannerMachine(config, table, home.incarnation)
+        self._kept = kept if kept is not None else PlannerKept()
+        self._adoption: Adoption | None = None
+        self._adopt_by: float | None = None
+        """Until when the pools are waited for; None: they are not."""
+        self._aside: list[Envelope[Any]] = []
+        self._in_hand: Any = None
+        self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
         self._cache = cache
@@ -98,50 +132,154 @@ class Planner(EngineActor):
         self._effects: list[PlannerEffect] = []
 
     def on_start(self) -> None:
-        if self.home.incarnation > 1:  # what the one before had under way is void
+        kept, new = self._kept, self.machine.state
+        kept.incarnation = self.home.incarnation
+        if self.home.incarnation > 1:
+            old = kept.state or PlannerState(new.config, new.table)
+            carry_over(old, new)
+            self._adoption = Adoption(old, new, self.home.incarnation, kept.adoption)
+            kept.adoption = self._adoption
+            self._adopt_by = self.now + ADOPT_S / self.home.clock.real(1.0)
             for address in self._pools.values():
-                address.tell(ResetPool())
+                address.tell(TakeOver(self.home.incarnation))
             self._cache.tell(Resident())
+        kept.state = new
 
     def on_receive(self, message: PlannerMessage) -> Any:
+        reply = self.current_reply
+        if self._adopt_by is not None and not isinstance(message, _ALWAYS):
+            envelope = Envelope(message)
+            envelope.reply_to = reply  # type: ignore[assignment]  # any `Reply`, as in `Address`
+            self._aside.append(envelope)
+            return LATER
         if isinstance(message, PlannerStatusQuery):
             return self._status()
-        reply = self.current_reply
         later = False
         if reply is not NO_REPLY:
             message, later = self._with_ticket(message, reply)
-        self._handle(message)
+        self._in_hand = message
+        self._take(message)
+        self._in_hand = None
         return LATER if later else None
 
+    def _take(self, message: Any) -> None:
+        kept = self._kept
+        match message:
+            case Demand():
+                kept.ask(message)
+            case Submit():
+                kept.ask(message)
+                kept.submits[message.session] = message
+            case SessionEnded(session):
+                kept.submits.pop(session, None)
+            case Forsake(ticket):
+                kept.answered(ticket)
+            case UnderWay():
+                self._under_way(message)
+                return
+            case PoolReport():
+                message = self._of_now(message)
+                if message is None:
+                    return
+            case _:
+                pass
+        self._handle(message)
+
+    # ---- taking over ------------------------------------------------------------------------
+
+    def _of_now(self, report: PoolReport) -> PoolReport | None:
+        """A pool's report, or what of one made for an earlier planner still counts."""
+        if report.reset:
+            self._senders[report.pool] = Sender(self.home.incarnation, report.incarnation)
+        if report.planner >= self.home.incarnation or self._adoption is None:
+            return report
+        now_ours = self._adoption.report(report)
+        self._count_adopted()
+        return now_ours
+
+    def _under_way(self, message: UnderWay) -> None:
+        if self._adoption is None or message.planner != self.home.incarnation:
+            return
+        self._senders[message.pool] = Sender(self.home.incarnation, message.incarnation)
+        self._effects.extend(self._adoption.under_way(message))
+        if self._adopt_by is None:  # it came late
+            self._handle(PlannerTick())
+        if self._adoption.complete:
+            if self._adopt_by is not None:
+                self._resume()
+            self._effects.extend(self._adoption.lost())
+            self._adoption = self._kept.adoption = None
+
+    def _count_adopted(self) -> None:
+        if self._adoption is not None:
+            self._effects.extend(self._adoption.counted())
+
+    def _resume(self) -> None:
+        """Plan again what had not begun, then go on with what was kept aside."""
+        self._adopt_by = None
+        adoption = self._adoption
+        if adoption is not None:
+            submits = list(self._kept.submits.values())
+            going_on = [flight.stored for flight in self.machine.state.flights.live.values()]
+            again = unfinished(adoption.old, submits, going_on)
+            for submit in again:
+                self._kept.ask(submit)
+                self._handle(submit)
+            told = {id(submit.ticket) for submit in again}
+            for plan in adoption.old.plans.values():
+                if plan.ticket is not None and not plan.reported and id(plan.ticket) not in told:
+                    self._effects.append(ImmediateDone(plan.ticket, ok=False))
+        self._handle(PlannerTick())
+        aside, self._aside = self._aside, []
+        self.inbox.put_back(aside)
+
     def _with_ticket(self, message: Any, reply: Reply) -> tuple[Any, bool]:
-        """A message that was asked, and names no ticket, is answered through the ask."""
+        """A message that was asked, and names no ticket, is answered through the ask.
+
+        The facade has checked what it sends; whoever asks by message is answered with the faults.
+        """
         match message:
             case Submit(ticket=None):
+                checked_predictions(message.predictions)
                 return evolve(message, ticket=AskedPlan(reply)), True
             case PinKey(ticket=None):
+                _check_key(message.key)
                 return evolve(message, ticket=reply), True
             case Demand(ticket=None):
-                at = message.at or self.now
-                return evolve(message, ticket=_AskedDemand(reply, message), at=at), True
+                _check_key(message.key)
+                message = evolve(message, at=message.at or self.now)
+                return evolve(message, ticket=AskedDemand(reply, message)), True
             case _:
                 return message, False
 
     def _handle(self, event: Any) -> None:
         clock = self.home.clock
-        self._effects.extend(
-            self.machine.handle(event, clock.now(), wall=clock.wall(), today=clock.today())
-        )
+        effects = self.machine.handle(event, clock.now(), wall=clock.wall(), today=clock.today())
+        self._effects.extend(map(self._signed, effects))
+
+    def _signed(self, effect: PlannerEffect) -> PlannerEffect:
+        """Fetches and permits name their sender as of now: credits hold for one incarnation."""
+        if isinstance(effect, ToPool) and isinstance(effect.command, Fetch | Permit):
+            return ToPool(effect.pool, evolve(effect.command, by=self._senders[effect.pool]))
+        return effect
 
     def next_deadline(self) -> float | None:
-        return self.machine.next_deadline()
+        due = self.machine.next_deadline()
+        if self._adopt_by is None:
+            return due
+        return self._adopt_by if due is None else min(due, self._adopt_by)
 
     def on_tick(self, now: float) -> None:
-        del now  # the machine is told the time as of handling
+        if self._adopt_by is not None and self._adopt_by <= now:
+            self._resume()  # a pool does not answer: it is hung, or being restarted
         self._handle(PlannerTick())
 
     # ---- carrying effects out ---------------------------------------------------------------
 
     def after_batch(self) -> None:
+        self._send()
+
+    def _send(self) -> None:
         effects, self._effects = self._effects, []
         if not effects:
             return
@@ -150,6 +288,8 @@ class Planner(EngineActor):
             self._metrics.tell(Events(tuple(counts)))
         answers: list[PlannerEffect] = []
         for effect in effects:
+            if self.abandoned:
+                return
             match effect:
                 case Count():
                     pass
@@ -164,6 +304,8 @@ class Planner(EngineActor):
                 case _:
                     answers.append(effect)
         for effect in answers:
+            if self.abandoned:
+                return
             self._answer_host(effect)
 
     def _log(self, effect: Log) -> None:
@@ -172,16 +314,22 @@ class Planner(EngineActor):
 
     def _answer_host(self, effect: PlannerEffect) -> None:
         match effect:
-            case Answer() | Retry() | Refuse() if isinstance(effect.ticket, _AskedDemand):
+            case Answer() | Retry() | Refuse() | PlanMade() if effect.ticket is None:
+                pass  # it was told, not asked: nobody waits
+            case Answer() | Retry() | Refuse() if isinstance(effect.ticket, AskedDemand):
+                self._kept.answered(effect.ticket)
                 self._answer_asked(effect.ticket, effect)
             case Answer() | Retry():
+                self._kept.answered(effect.ticket)
                 effect.ticket.set(effect)
             case Refuse():
+                self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)
             case Done():
                 if effect.ticket is not None:
                     effect.ticket.set(None)
             case PlanMade():
+                self._kept.answered(effect.ticket)
                 effect.ticket.plan_made(effect.plan)
             case ImmediateDone():
                 if effect.ticket is not None:
@@ -189,7 +337,7 @@ class Planner(EngineActor):
             case _:
                 raise AssertionError(f"not an answer: {effect!r}")
 
-    def _answer_asked(self, asked: _AskedDemand, effect: Answer | Retry | Refuse) -> None:
+    def _answer_asked(self, asked: AskedDemand, effect: Answer | Retry | Refuse) -> None:
         """Serve a reader that has no view of its own, as the facade serves its readers."""
         match effect:
             case Answer():
@@ -201,7 +349,9 @@ class Planner(EngineActor):
             case Retry():
                 session = self.machine.state.session(asked.demand.session)
                 stored = self.machine.state.stored(asked.demand.key, session)
-                entry, content = self._current(stored)
+                entry, content = self._current(stored)  # the source's own check: it may hang
+                if self.abandoned:
+                    return
                 if entry is None or content is None:
                     seen = entry.loaded_at if entry is not None else -1.0
                     again = evolve(asked.demand, attempt=asked.demand.attempt + 1, seen=seen)
@@ -215,33 +365,30 @@ class Planner(EngineActor):
     # ---- ends and looks ---------------------------------------------------------------------
 
     def on_stop(self) -> None:
-        """The engine ends: whoever waits for a load is told so."""
-        stopped = EngineStopped("the engine has been stopped")
-        for flight in self.machine.state.flights.live.values():
-            for waiter in flight.waiters:
-                ticket = waiter.ticket
-                (ticket.reply if isinstance(ticket, _AskedDemand) else ticket).fail(stopped)
+        """The engine ends, or is rebuilt: whoever waits is told so."""
+        self.inbox.put_back(self._aside)
+        if self._closing is None and self.home.supervisor is not None:
+            self._kept.release(self.home.address)  # stopped by somebody else: it will be replaced
+            return
+        self._kept.fail_all(self._closing or EngineStopped("the engine has been stopped"))
 
-    def on_failure(self, *_: Any) -> None:
-        """Nobody waits for this incarnation any more: readers ask again, and find the next one."""
-        state = self.machine.state
-        for flight in list(state.flights.live.values()):
-            for waiter in flight.waiters:
-                if isinstance(waiter.ticket, _AskedDemand):
-                    asked = waiter.ticket
-                    again = evolve(asked.demand, counted=True, ticket=asked)
-                    self.home.address.tell(again)
-                else:
-                    waiter.ticket.set(Retry(waiter.ticket, counted=True))
-        for pending in state.pending.values():
-            if pending.ticket is not None:
-                submit = Submit(
-                    pending.session, pending.predictions, pending.terms, ticket=pending.ticket
-                )
-                self.home.address.tell(submit)
-        for plan in state.plans.values():
-            if plan.ticket is not None and not plan.reported:
-                plan.ticket.immediate_done(False)
+    def on_failure(self, *exc_info: Any) -> None:
+        """Nobody waits for this incarnation any more: readers ask again, and find the next one.
+
+        What its machine had decided before the error still counts, but for loads: the next one
+        learns of those from the pools.
+        """
+        killer = self._in_hand
+        out = self.machine.state.out
+        if isinstance(killer, Demand | Submit):
+            self._kept.answered(killer.ticket)
+            refuse(killer, ActorCrashed(f"the planner failed on this call: {exc_info[1]!r}"))
+            out = [effect for effect in out if isinstance(effect, _ANSWERS)]
+        self._effects.extend(effect for effect in out if not isinstance(effect, ToPool))
+        self._guarded(self._send)
+        self.inbox.put_back(self._aside)
+        self._kept.release(self.home.address)
+        self._owed.clear()  # all of them are put back, or answered above
 
     def _status(self) -> PlannerStatus:
         state = self.machine.state
@@ -255,4 +402,5 @@ class Planner(EngineActor):
             flights=len(state.flights.live),
             host_busy=state.host_busy,
             next_deadline=self.machine.next_deadline(),
+            pending=len(state.pending),
         )

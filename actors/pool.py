@@ -44,6 +44,8 @@ from prefetch_scheduler.policies.pool_events import (
     RunPart,
     Surveyed,
     SurveyNames,
+    TakeOver,
+    UnderWay,
     Withdraw,
 )
 from prefetch_scheduler.policies.prediction import FollowUp
@@ -56,6 +58,7 @@ SURVEY_LIMIT_S = 0.04
 EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
 _RETRY_S = 0.05
+_LOAD_TASK = "load from source "
 
 
 @define(eq=False)
@@ -85,6 +88,8 @@ class FetcherPool(LoopActor):
         table: the sources, for their names.
         survey_limit_s: real seconds for a source's estimates.
         expand_limit_s: real seconds for the follow-up predictions of one content.
+        blockers: async sources whose code has blocked an event loop; shared by all pools and
+            kept over restarts. Each of their loads gets a thread and an event loop of its own.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class FetcherPool(LoopActor):
         *,
         survey_limit_s: float = SURVEY_LIMIT_S,
         expand_limit_s: float = EXPAND_LIMIT_S,
+        blockers: set[int] | None = None,
     ) -> None:
         super().__init__(home)
         self._machine = machine
@@ -108,9 +114,10 @@ class FetcherPool(LoopActor):
         self._survey_limit_s = survey_limit_s
         self._expand_limit_s = expand_limit_s
         self._active: dict[int, _Active] = {}
-        self._unsent: list[PoolReport] = []
+        self._unsent: list[PoolReport | UnderWay] = []
         self._retrying = False
         self._permits = 0
+        self._blockers = blockers if blockers is not None else set()
         self._asides = Asides(self, slots, self._name)
 
     # ---- the actor's seams -----------------------------------------------------------------
@@ -125,17 +132,18 @@ class FetcherPool(LoopActor):
         match message:
             case SurveyNames():
                 self._survey(message)
-            case Permit(count):
+            case Permit(count, by):
                 # Permits overtake fetches, and may come one by one: those of a batch are used
                 # together, after its fetches, so that related requests share a run.
-                self._permits += count
+                if not self._machine.outdated(by):
+                    self._permits += count
             case CancelLoad(id_) | Withdraw(id_):
                 if not self.inbox.empty():
                     self._machine.cancel_ahead(id_)
                 self._apply(self._machine.handle(message, self.now))
             case Fetch():
                 self._apply(self._machine.handle(message, self.now))
-            case ResetPool():
+            case ResetPool() | TakeOver():
                 self._permits = 0  # of the planner that is gone
                 self._apply(self._machine.handle(message, self.now))
             case _:
@@ -165,6 +173,8 @@ class FetcherPool(LoopActor):
             self._machine.nothing_ahead()
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
+            if self.abandoned:
+                return
             if not self._planner.tell(report):
                 self._unsent = reports[index:]
                 break
@@ -178,6 +188,17 @@ class FetcherPool(LoopActor):
     def on_failure(self, *_: object) -> None:
         self._cancel_all()
 
+    def on_abandoned(self) -> None:
+        self._cancel_all()
+
+    @staticmethod
+    def culprit(loop: asyncio.AbstractEventLoop | None) -> int | None:
+        """The source whose coroutine a loop that hangs is in, if it is in one. Any thread."""
+        task = asyncio.current_task(loop) if loop is not None else None
+        name = task.get_name() if task is not None else ""
+        number = name.removeprefix(_LOAD_TASK)
+        return int(number) if number != name and number.isdigit() else None
+
     # ---- effects ---------------------------------------------------------------------------
 
     def _apply(self, effects: list[PoolEffect]) -> None:
@@ -189,7 +210,7 @@ class FetcherPool(LoopActor):
                     active = self._active.get(serial)
                     if active is not None:
                         self._cancel(active)
-                case PoolReport():
+                case PoolReport() | UnderWay():
                     self._unsent.append(effect)
                 case _:
                     assert_never(effect)
@@ -198,10 +219,10 @@ class FetcherPool(LoopActor):
         active = self._active[run.serial] = _Active(run, CancelToken())
         source = run.requests[0].source_id
         try:
-            if self._port.is_async(source):
+            if self._port.is_async(source) and source not in self._blockers:
                 active.task = self.loop.create_task(
                     load_async(self._port, run, active.token, self._on_part(run), self.home.clock),
-                    name=f"load from {self._name(source)}",
+                    name=f"{_LOAD_TASK}{source}",
                 )
                 active.task.add_done_callback(lambda task: self._task_done(active, task))
             else:
@@ -316,7 +337,7 @@ class FetcherPool(LoopActor):
         for place, name in names:
             try:
                 survey = self._port.survey(source, name)
-            except Exception as error:  # noqa: BLE001 - a source may raise anything
+            except BaseException as error:  # noqa: BLE001 - a source may raise anything
                 logger.info("%s: no estimate of %r: %s", self._name(source), name, describe(error))
                 continue
             if isinstance(survey, Survey):

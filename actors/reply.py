@@ -18,6 +18,12 @@ class ActorCrashed(PrefetchError, RuntimeError):
     """The actor that owed the answer ended by an exception before it gave it."""
 
 
+class EngineDegraded(PrefetchError, RuntimeError):
+    """The actors do not run for now and are being rebuilt. Reads work, straight from the sources;
+    nothing is loaded ahead until then.
+    """
+
+
 class InboxFull(PrefetchError, RuntimeError):
     """The actor's inbox is at its bound; the message was not taken. Send less, or later."""
 
@@ -155,11 +161,12 @@ class AsyncReply(_OneShot):
     def __await__(self) -> Any:
         return self._future.__await__()
 
-    async def wait(self, timeout: float | None = None) -> Any:
-        """As `SyncReply.wait`, without blocking the loop."""
+    async def wait(self, timeout: float | None = None, *, keep: bool = False) -> Any:
+        """As `SyncReply.wait`, without blocking the loop. `keep`: it may be waited for again."""
         done, _ = await asyncio.wait((self._future,), timeout=timeout)
         if not done:
-            self._future.cancel()
+            if not keep:
+                self._future.cancel()
             raise AskTimeout(f"no answer within {timeout:g} s")
         return self._future.result()
 

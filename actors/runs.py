@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.pool import Run
 from prefetch_scheduler.policies.pool_events import LoadFailure, LoadResult
 from prefetch_scheduler.policies.prediction import FollowUp
+from prefetch_scheduler.policies.yaml_text import printable
 
 Outcome = LoadResult | LoadFailure
 OnPart = Callable[[str, Content], None]
@@ -106,8 +107,11 @@ def checked_follow_ups(found: object) -> list[FollowUp]:
 
 
 def describe(error: BaseException) -> str:
-    """The error's type and text, on one line."""
-    text = " ".join(str(error).split())
+    """The error's type and text, on one line that is safe on a terminal."""
+    try:
+        text = printable(" ".join(str(error).split()))
+    except Exception:  # noqa: BLE001 - the error is a source's own, its text included
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -134,7 +138,8 @@ def _outcome(key: str, result: object, load_s: float) -> Outcome:
     if isinstance(result, BaseException):
         return LoadFailure(describe(result), result)
     return LoadFailure(
-        f"the load of {key} returned {type(result).__name__}, expected Content, str or bytes"
+        f"the load of {printable(key)} returned {type(result).__name__},"
+        " expected Content, str or bytes"
     )
 
 

@@ -4,7 +4,7 @@ They travel in the control lane and are taken even by a full inbox: each actor h
 few of them outstanding at any time, so they need no bound of their own.
 """
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.errors import PrefetchError
 
@@ -51,4 +51,22 @@ class ChildFailed:
     exception: BaseException | None = field(default=None, eq=False)
 
 
-SIGNALS = (Tick, Stop, ChildStarted, ChildStopped, ChildFailed)
+@frozen
+class Ping:
+    """Are you there? The base of every actor answers by its `Pulse`, whatever it does."""
+
+
+@define
+class Pulse:
+    """By which one incarnation shows that it takes messages; written by one thread a field."""
+
+    asked: int = 0
+    """Pings sent; the watcher's."""
+    answered: int = 0
+    """The newest ping answered; the actor's."""
+    missed: int = 0
+    """The watcher's own looks since that ping. Its looks and not the clock's seconds: while the
+    whole process stands still, none is missed."""
+
+
+SIGNALS = (Tick, Stop, ChildStarted, ChildStopped, ChildFailed, Ping)

@@ -2,18 +2,18 @@
 
 The meanings are Erlang/OTP's: permanent and transient children, restart intensity within a true
 time window, one_for_one, or rest_for_one within a named group, a time limit for each stop. It
-never waits for a child: starts and stops are confirmed by messages, limits come as ticks. What it
-cannot mend it escalates: it stops everything, and every asker gets `EngineFailed`.
+never waits for a child: starts and stops are confirmed by messages, limits come as ticks. A child
+that no longer answers its pings is left behind and replaced. What it cannot mend it escalates: it
+stops everything and tells whoever started it (`ActorSystem`), which decides what comes next.
 
 All its times are real seconds, whatever the speed of the engine's clock.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum, auto
+from math import inf
 from typing import Any, assert_never
-
-import pykka
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.base import EngineActor, Home
@@ -28,6 +28,7 @@ from prefetch_scheduler.actors.children import (
     Restart,
     StartAll,
     StopAll,
+    Watch,
 )
 from prefetch_scheduler.actors.reply import LATER, NO_REPLY, Reply
 from prefetch_scheduler.actors.signals import ChildFailed, ChildStarted, ChildStopped, Stop
@@ -57,6 +58,9 @@ class Supervisor(EngineActor):
         child_home: makes the `Home` of a child's incarnation.
         rule: restart intensity and back-off, for each child.
         on_failed: told why, once, when it gives up; called in its thread, must return at once.
+            What it returns is the error that waiting and later askers get.
+        watch: when a child counts as hung.
+        before: how many incarnations of each child an earlier Supervisor has started.
     """
 
     def __init__(
@@ -66,9 +70,21 @@ class Supervisor(EngineActor):
         child_home: Callable[[Address, int], Home],
         rule: RestartRule,
         on_failed: Callable[[str], object],
+        watch: Watch | None = None,
+        before: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(home)
-        self._children = [Child(spec, RestartHistory(spec.address.name, rule)) for spec in specs]
+        counts = before or {}
+        self._children = [
+            Child(
+                spec,
+                RestartHistory(spec.address.name, rule),
+                incarnation=counts.get(spec.address.name, 0),
+            )
+            for spec in specs
+        ]
+        self._watch = watch or Watch()
+        self._look_at: float | None = None
         self._by_name = {child.name: child for child in self._children}
         self._child_home = child_home
         self._on_failed = on_failed
@@ -79,6 +95,7 @@ class Supervisor(EngineActor):
         self._stop_by = 0.0
         self._caller: int | None = None
         self._reason: str | None = None
+        self._given_up: PrefetchError | None = None
 
     # ---- messages --------------------------------------------------------------------------
 
@@ -101,7 +118,10 @@ class Supervisor(EngineActor):
         return None
 
     def next_deadline(self) -> float | None:
-        return min((c.due for c in self._children if c.due is not None), default=None)
+        due = [c.due for c in self._children if c.due is not None]
+        if self._look_at is not None:
+            due.append(self._look_at)
+        return min(due, default=None)
 
     def on_tick(self, now: float) -> None:
         for child in self._children:
@@ -116,7 +136,20 @@ class Supervisor(EngineActor):
                     self._stopped(child)
                 case _:
                     child.due = None
+        self._look(now)
         self._proceed()
+
+    def _look(self, now: float) -> None:
+        """The watchdog: ping everyone, and replace who has missed too many looks."""
+        if self._look_at is None or self._look_at > now:
+            return
+        self._look_at = now + self._watch.ping_s
+        for child in self._children:
+            if child.state is ChildState.RUNNING and self._watch.look(
+                child.pulse, child.spec.address
+            ):
+                self._abandon(child)
+                self._failed(child, f"took no message for {self._watch.hung_s:g} s")
 
     def on_stop(self) -> None:
         if self._phase not in (Phase.STOPPED, Phase.IDLE):
@@ -142,6 +175,7 @@ class Supervisor(EngineActor):
                 self._launch(child)
                 return
         self._phase = Phase.RUNNING
+        self._look_at = self.now + self._watch.ping_s
         self._starter.set(None)
 
     def _launch(self, child: Child) -> None:
@@ -149,7 +183,9 @@ class Supervisor(EngineActor):
         child.state = ChildState.STARTING
         child.due = self.now + self._start_limit
         try:
-            child.ref = child.spec.start(self._child_home(child.spec.address, child.incarnation))
+            home = self._child_home(child.spec.address, child.incarnation)
+            child.pulse = home.pulse
+            child.spec.start(home)
         except Exception as error:  # noqa: BLE001 - a child that cannot be made has failed
             self._failed(child, repr(error))
 
@@ -180,7 +216,6 @@ class Supervisor(EngineActor):
 
     def _failed(self, child: Child, error: str) -> None:
         child.error = error
-        child.ref = None
         if self._phase is Phase.STARTING:
             child.state, child.due = ChildState.STOPPED, None
             self._give_up(f"{child.name} did not start: {error}")
@@ -190,6 +225,7 @@ class Supervisor(EngineActor):
             return
         now = self.now
         delay = child.history.failed(now)
+        self._tell_down(child, delay)
         if delay is None:
             child.state, child.due = ChildState.STOPPED, None
             rule = child.history.rule
@@ -203,6 +239,12 @@ class Supervisor(EngineActor):
         child.due = now + delay
         self._stop_rest(child)
         self._proceed()
+
+    def _tell_down(self, child: Child, delay: float | None) -> None:
+        try:
+            child.spec.on_down(inf if delay is None else delay)
+        except Exception:  # not ours; restarting goes on
+            logger.exception("what is told of %s being down failed itself", child.name)
 
     def _stop_rest(self, child: Child) -> None:
         """rest_for_one: those of its group that were started after it restart with it."""
@@ -253,7 +295,8 @@ class Supervisor(EngineActor):
         self._reason = reason
         logger.error("the engine failed: %s", reason)
         try:
-            self._on_failed(reason)
+            error = self._on_failed(reason)
+            self._given_up = error if isinstance(error, PrefetchError) else None
         except Exception:  # the callback is not ours; stopping goes on
             logger.exception("the callback for a failed engine failed itself")
 
@@ -296,6 +339,7 @@ class Supervisor(EngineActor):
 
     def _finish(self) -> None:
         self._phase = Phase.STOPPED
+        self._look_at = None
         if self._reason is not None:
             self._starter.fail(EngineFailed(self._reason))
         for reply in self._stoppers:
@@ -309,7 +353,6 @@ class Supervisor(EngineActor):
 
     def _stopped(self, child: Child) -> None:
         child.due = None
-        child.ref = None
         if child.come_back and self._phase is Phase.RUNNING:
             child.come_back = False
             child.state = ChildState.RESTARTING
@@ -321,12 +364,12 @@ class Supervisor(EngineActor):
     def _abandon(self, child: Child) -> None:
         """Leave a child that hangs: should it ever return, it finds itself stopped."""
         logger.error("%s hangs and is left behind", child.name)
-        if child.ref is not None:
-            child.ref.actor_stopped.set()
-            pykka.ActorRegistry.unregister(child.ref)
+        child.spec.address.abandon()
         child.state = ChildState.ABANDONED
 
     def _stop_error(self) -> PrefetchError:
+        if self._given_up is not None:
+            return self._given_up
         if self._reason is not None:
             return EngineFailed(self._reason)
         return EngineStopped("the engine has been stopped")
@@ -352,7 +395,12 @@ class Supervisor(EngineActor):
             or (c.state is ChildState.STOPPED and c.spec.restart is Restart.TRANSIENT)
             for c in self._children
         )
-        return Health("ok" if fine else "degraded", children)
+        down = [
+            f"{c.name} is {c.state}" + (f": {c.error}" if c.error else "")
+            for c in self._children
+            if c.state is not ChildState.RUNNING
+        ]
+        return Health("ok", children) if fine else Health("degraded", children, "; ".join(down))
 
 
 __all__ = [
@@ -364,4 +412,5 @@ __all__ = [
     "StartAll",
     "StopAll",
     "Supervisor",
+    "Watch",
 ]

@@ -1,17 +1,29 @@
-"""An engine's actors as a whole: addresses, timer, threads, Supervisor; made and ended together."""
+"""An engine's actors as a whole: addresses, timer, threads, Supervisor; made and ended together.
 
+It stands above the Supervisor as a parent supervisor would in OTP: when the Supervisor gives up, or
+is itself dead or hung, the system is *degraded*. What is left of the tree is stopped; after a
+cool-down it is built once more under the same addresses. Failing again too soon is final.
+"""
+
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum, auto
 from typing import Any
+
+import pykka
+from attrs import evolve, frozen
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.base import Home
+from prefetch_scheduler.actors.children import ChildHealth
 from prefetch_scheduler.actors.clock import SystemClock
 from prefetch_scheduler.actors.dead_letters import DeadLetters
 from prefetch_scheduler.actors.inbox import DEFAULT_BOUND, Inbox
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.signals import Stop
+from prefetch_scheduler.actors.reply import EngineDegraded
+from prefetch_scheduler.actors.signals import Pulse, Stop
 from prefetch_scheduler.actors.slot_threads import IDLE_S, SlotThreads
 from prefetch_scheduler.actors.supervisor import (
     ChildSpec,
@@ -20,19 +32,53 @@ from prefetch_scheduler.actors.supervisor import (
     StartAll,
     StopAll,
     Supervisor,
+    Watch,
 )
 from prefetch_scheduler.actors.timer import Timer
 from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
 from prefetch_scheduler.policies.restarts import RestartRule
 
+logger = logging.getLogger(__name__)
+
+
+class State(StrEnum):
+    """Where the whole tree of actors is."""
+
+    NEW = auto()
+    RUNNING = auto()
+    DEGRADED = auto()  # its actors do not run; it is built anew after the cool-down
+    FAILED = auto()
+    STOPPED = auto()
+
+
+@frozen(kw_only=True)
+class Rebuild:
+    """What follows when the Supervisor cannot keep its children running, or is dead itself.
+
+    Raises:
+        ValueError: a number is negative.
+    """
+
+    cool_down_s: float = 2.0
+    """Real seconds between the end of the old tree and the start of the new one."""
+    window_s: float = 600.0
+    """A tree that has been rebuilt must last so many real seconds: failing sooner is final."""
+    end_s: float = 2.0
+    """Real seconds that what is left of the old tree is given to end."""
+
+    def __attrs_post_init__(self) -> None:
+        if min(self.cool_down_s, self.window_s, self.end_s) < 0:
+            raise ValueError(f"seconds must not be negative, got {self!r}")
+
 
 class ActorSystem:
-    """Holds what the actors of one engine share, and starts and stops them.
+    """Holds what the actors of one engine share, and starts, rebuilds and stops them.
 
     Args:
         engine_id: goes into every thread's name.
         clock: the engine's time.
         on_dead_letter: called with each message that nobody will handle.
+        watch: when an actor, or the Supervisor, counts as hung.
     """
 
     def __init__(
@@ -41,22 +87,46 @@ class ActorSystem:
         *,
         clock: Clock | None = None,
         on_dead_letter: Callable[[Any], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.engine_id = engine_id
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.dead_letters = DeadLetters(on_dead_letter)
-        self.timer = Timer(engine_id)
+        self.watch = watch or Watch()
+        self.timer = Timer(engine_id, self.check, self.watch.ping_s)
         self.supervisor = self.address("supervisor")
-        self._addresses: list[Address] = []
+        self.state = State.NEW
+        self.reason: str | None = None
+        """Why it is degraded or has failed; None while it runs well."""
+        self._specs: Sequence[ChildSpec] = ()
+        self._rule = RestartRule()
+        self._rebuild: Rebuild | None = None
+        self._on_change: Callable[[State, str], object] = lambda *_: None
+        self._incarnations: dict[str, int] = {}
+        self._supervisor_thread: threading.Thread | None = None
+        self._rebuilder: threading.Thread | None = None
+        self._pulse = Pulse()
+        self._rebuilt_at: float | None = None
+        self._escalating = threading.Lock()  # which of several observers acts on one failure
+        self._halt = threading.Event()
+        self._last_children: tuple[ChildHealth, ...] = ()
         self._slots: list[SlotThreads] = []
-        self._threads: list[threading.Thread] = [self.timer.thread]
-        self._running = False
+        self._threads: list[threading.Thread] = []
 
     def address(
-        self, role: str, *, control: Iterable[type] = (), bound: int = DEFAULT_BOUND
+        self,
+        role: str,
+        *,
+        control: Iterable[type] = (),
+        bound: int = DEFAULT_BOUND,
+        undelivered: Callable[[Any, PrefetchError], None] | None = None,
     ) -> Address:
-        """A new address; `control` names the message types that overtake all others."""
-        return Address(role, Inbox(role, bound=bound, dead_letters=self.dead_letters), control)
+        """A new address; `control` names the message types that overtake all others.
+
+        `undelivered(message, error)` is told of each message that is refused or left behind.
+        """
+        inbox = Inbox(role, bound=bound, dead_letters=self.dead_letters, undelivered=undelivered)
+        return Address(role, inbox, control)
 
     def slots(self, role: str, idle_s: float = IDLE_S) -> SlotThreads:
         """New threads for blocking code of one actor; they end with the system."""
@@ -66,6 +136,7 @@ class ActorSystem:
 
     def home(self, address: Address, incarnation: int = 1, *, supervised: bool = True) -> Home:
         """What one incarnation of the actor at `address` is given."""
+        self._incarnations[address.name] = incarnation
         return Home(
             engine_id=self.engine_id,
             role=address.name,
@@ -77,50 +148,217 @@ class ActorSystem:
             register_thread=self._register,
         )
 
+    # ---- starting --------------------------------------------------------------------------
+
     def start(
         self,
         specs: Sequence[ChildSpec],
         *,
         rule: RestartRule | None = None,
+        rebuild: Rebuild | None = None,
         on_failed: Callable[[str], object] = lambda _: None,
+        on_change: Callable[[State, str], object] = lambda *_: None,
         timeout: float = 5.0,
     ) -> None:
         """Start the children in order under a Supervisor, and wait until all take messages.
 
         Args:
+            rule: restart intensity and back-off of each child.
+            rebuild: how often the whole is built anew; None: not at all, the first failure is
+                final.
+            on_failed: told why, once, when it is; in any thread, must return at once.
+            on_change: told of each new state and why, as `on_failed`.
             timeout: real seconds that each child is given.
 
         Raises:
             EngineFailed: a child did not start; those before it have been stopped again.
         """
-        self._addresses = [spec.address for spec in specs]
-        home = Home(
-            engine_id=self.engine_id,
-            role="supervisor",
-            address=self.supervisor,
-            clock=SystemClock(),
-            timer=self.timer,
-            register_thread=self._register,
-        )
+        self._specs = list(specs)
+        self._rule = rule or RestartRule()
+
+        def changed(state: State, reason: str) -> None:
+            on_change(state, reason)
+            if state is State.FAILED:
+                on_failed(reason)
+
+        self._on_change = changed
         self.timer.start()
-        Supervisor.start(home, specs, self.home, rule or RestartRule(), on_failed)
-        self._running = True
         try:
-            self.supervisor.ask(StartAll(timeout), timeout=timeout * (len(specs) + 1))
+            self._start_tree(timeout)
         except PrefetchError as error:
             self.stop(timeout)
             raise EngineFailed(str(error)) from error
         except BaseException:
             self.stop(timeout)
             raise
+        self._rebuild = rebuild
+        with self._escalating:
+            if self.state is State.NEW:
+                self.state = State.RUNNING
+
+    def _start_tree(self, timeout: float) -> None:
+        pulse = Pulse()
+        home = evolve(
+            self.home(self.supervisor, supervised=False), clock=SystemClock(), pulse=pulse
+        )
+        Supervisor.start(
+            home,
+            self._specs,
+            self.home,
+            self._rule,
+            self._gave_up,
+            self.watch,
+            dict(self._incarnations),
+        )
+        self._supervisor_thread = self._threads[-1]
+        self._pulse = pulse
+        self.supervisor.ask(StartAll(timeout), timeout=timeout * (len(self._specs) + 1))
+
+    # ---- failing and rebuilding ------------------------------------------------------------
+
+    def check(self) -> None:
+        """Look after the Supervisor and the timer. Called every second, and by whoever waits for
+        an actor that does not answer. Never blocks.
+        """
+        self.timer.revive()
+        if self.state is not State.RUNNING:
+            return
+        thread = self._supervisor_thread
+        if thread is not None and thread.ident is not None and not thread.is_alive():
+            self._gave_up("the Supervisor died")
+        elif threading.current_thread() is self.timer.thread and self.watch.look(
+            self._pulse, self.supervisor
+        ):
+            self._gave_up(f"the Supervisor took no message for {self.watch.hung_s:g} s")
+
+    def _gave_up(self, reason: str) -> PrefetchError:
+        """The tree cannot go on; returns what its askers are told. Any thread; acts once."""
+        with self._escalating:
+            if self.state is State.STOPPED:
+                return EngineStopped("the engine has been stopped")
+            if self.state is State.DEGRADED:
+                return self.error()
+            again = self._rebuilt_at is not None and (
+                self._rebuild is None
+                or time.monotonic() - self._rebuilt_at < self._rebuild.window_s
+            )
+            final = self._rebuild is None or again
+            self.reason = f"{reason}; it had been rebuilt shortly before" if again else reason
+            self.state = State.FAILED if final else State.DEGRADED
+        self._announce()
+        if self.state is State.DEGRADED:
+            name = f"prefetch-{self.engine_id}-rebuild"
+            self._rebuilder = threading.Thread(target=self._rebuild_tree, name=name, daemon=True)
+            self._register(self._rebuilder)
+            self._rebuilder.start()
+        elif not self._supervisor_lives():
+            self._tell_all_stop()
+        return self.error()
+
+    def error(self) -> PrefetchError:
+        """What askers are told in a state other than running."""
+        match self.state:
+            case State.DEGRADED:
+                return EngineDegraded(
+                    f"the engine is degraded: {self.reason}; it is being rebuilt, and reads go"
+                    " straight to the sources meanwhile"
+                )
+            case State.FAILED:
+                return EngineFailed(self.reason or "the engine failed")
+            case _:
+                return EngineStopped("the engine has been stopped")
+
+    def _announce(self) -> None:
+        try:
+            self._on_change(self.state, self.reason or "")
+        except Exception:  # the callback is not ours; going on matters more
+            logger.exception("the callback for state %s failed itself", self.state)
+
+    def _rebuild_tree(self) -> None:
+        """In a thread of its own: end the old tree, wait, start a new one."""
+        rebuild = self._rebuild or Rebuild()
+        try:
+            self._end_tree(rebuild.end_s)
+            if self._halt.wait(rebuild.cool_down_s):
+                return
+            for address in (self.supervisor, *self._addresses()):
+                address.reopen()
+            self._rebuilt_at = time.monotonic()
+            self._start_tree(max(rebuild.end_s, 1.0))
+            with self._escalating:
+                if self.state is not State.DEGRADED:
+                    raise EngineStopped("stopped while it was rebuilt")
+                self.state, self.reason = State.RUNNING, None
+            logger.warning("the engine's actors have been rebuilt")
+            self._announce()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            with self._escalating:
+                stopped = self.state is State.STOPPED
+                if not stopped:
+                    self.state = State.FAILED
+                    self.reason = f"{self.reason}; and could not be rebuilt: {error!r}"
+            self._tell_all_stop()
+            if not stopped:
+                self._announce()
+
+    def _end_tree(self, limit_s: float) -> None:
+        """Stop the old Supervisor and its children; whoever hangs is left behind."""
+        end = time.monotonic() + limit_s
+        if self._supervisor_lives():
+            try:
+                self.supervisor.ask(StopAll(limit_s / 2), timeout=limit_s / 2)
+                self.supervisor.tell(Stop(self.error()))
+            except PrefetchError:
+                logger.error("the Supervisor does not stop its children")
+        self._tell_all_stop()
+        for address in (*self._addresses(), self.supervisor):
+            thread = self._thread_of(address)
+            if thread is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, end - time.monotonic()))
+                if thread.is_alive():
+                    logger.error("%s hangs and is left behind", address.name)
+                    address.abandon()
+
+    def _tell_all_stop(self) -> None:
+        """Stop the children where no Supervisor does: each works off nothing more."""
+        error = self.error()
+        for address in (*reversed(self._addresses()), self.supervisor):
+            address.tell(Stop(error))
+            address.close(error)
+
+    def _supervisor_lives(self) -> bool:
+        thread = self._supervisor_thread
+        alive = thread is not None and thread.is_alive()
+        return alive and not self.supervisor.inbox.closed and self.supervisor.ready
+
+    def _addresses(self) -> list[Address]:
+        return [spec.address for spec in self._specs]
+
+    # ---- looking in ------------------------------------------------------------------------
 
     def health(self, timeout: float = 1.0) -> Health:
-        """The state of every child, or `failed` where the Supervisor itself does not answer."""
+        """The state of the whole, why, and of every child."""
+        self.check()
+        if self.state in (State.DEGRADED, State.FAILED):
+            state = "degraded" if self.state is State.DEGRADED else "failed"
+            return Health(state, self._last_children, self.reason)
+        if self.state is State.STOPPED:
+            return Health("failed", (), "the engine has been stopped")
         try:
             health: Health = self.supervisor.ask(HealthQuery(), timeout)
         except PrefetchError as error:
-            return Health("failed", (), f"the Supervisor does not answer: {error}")
+            reason = f"the Supervisor does not answer: {error}"
+            # Hung, perhaps only for a moment: the watchdog decides. Dead: it is degraded already.
+            state = "failed" if self.state is State.NEW else "degraded"
+            return Health(state, self._last_children, self.reason or reason)
+        self._last_children = health.children
         return health
+
+    def stuck_threads(self) -> tuple[str, ...]:
+        """Names of the slot threads that are in a source's own code now."""
+        return tuple(t.name for slots in self._slots for t in slots.busy_threads())
+
+    # ---- stopping --------------------------------------------------------------------------
 
     def stop(self, timeout: float = 5.0) -> tuple[str, ...]:
         """Stop everything, in reverse order of starting. May be called again, and from any
@@ -133,45 +371,65 @@ class ActorSystem:
             The names of threads that did not end: daemons stuck in other people's code.
         """
         end = time.monotonic() + timeout
-        self._stop_children(timeout * 0.7)
-        self.supervisor.tell(Stop(EngineStopped("the engine has been stopped")))
-        for address in self._addresses:
-            address.close(EngineStopped("the engine has been stopped"))
+        with self._escalating:
+            was, self.state = self.state, State.STOPPED
+        self._halt.set()
+        if was is not State.STOPPED:
+            self._stop_children(timeout * 0.7)
+        stopped = EngineStopped("the engine has been stopped")
+        self.supervisor.tell(Stop(stopped))
+        for address in self._addresses():
+            address.close(stopped)
         for slots in self._slots:
             slots.stop()
         self.timer.stop(0)
-        self._running = False
         return self._join(end)
 
-    def stuck_threads(self) -> tuple[str, ...]:
-        """Names of the slot threads that are in a source's own code now."""
-        return tuple(t.name for slots in self._slots for t in slots.busy_threads())
-
-    # ---- inside ----------------------------------------------------------------------------
+    def forget_threads(self) -> None:
+        """In a forked child: none of the threads exists here, so nothing is to be stopped."""
+        self.state = State.STOPPED
+        self._threads = []
+        # Another thread of the parent may have held Pykka's lock when it forked.
+        pykka.ActorRegistry._actor_refs_lock = threading.RLock()
+        for address in (self.supervisor, *self._addresses()):
+            if address.ref is not None:
+                address.ref.actor_stopped.set()
+                pykka.ActorRegistry.unregister(address.ref)
 
     def _stop_children(self, timeout: float) -> None:
-        if not self._running:
-            return
-        try:
-            self.supervisor.ask(
-                StopAll(timeout, threading.get_ident()), timeout=timeout + 0.1 * timeout + 0.1
-            )
-        except (PrefetchError, RuntimeError):
-            # No Supervisor to do it in order: tell each, last first.
-            for address in reversed(self._addresses):
-                address.tell(Stop(EngineStopped("the engine has been stopped")))
+        if self._supervisor_lives():
+            try:
+                self.supervisor.ask(
+                    StopAll(timeout, threading.get_ident()), timeout=timeout + 0.1 * timeout + 0.1
+                )
+                return
+            except (PrefetchError, RuntimeError):
+                logger.error("the Supervisor does not stop its children")
+        for address in reversed(self._addresses()):  # nobody does it in order: last first
+            address.tell(Stop(EngineStopped("the engine has been stopped")))
 
     def _join(self, end: float) -> tuple[str, ...]:
         left: list[str] = []
         idle = [
             t for slots in self._slots for t in slots.threads() if t not in slots.busy_threads()
         ]
-        for thread in (*self._threads, *idle):
-            if thread is not threading.current_thread() and thread.ident is not None:
-                thread.join(max(0.0, end - time.monotonic()))
-                if thread.is_alive():
-                    left.append(thread.name)
+        serving = {id(self._thread_of(a)) for a in (self.supervisor, *self._addresses())}
+        serving.add(id(self._rebuilder))
+        for thread in (self.timer.thread, *self._threads, *idle):
+            if thread is threading.current_thread() or thread.ident is None:
+                continue
+            # Of those left behind none is waited for: they hang.
+            behind = thread in self._threads and id(thread) not in serving
+            thread.join(0.01 if behind else max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                left.append(thread.name)
         return (*left, *self.stuck_threads())
+
+    def _thread_of(self, address: Address) -> threading.Thread | None:
+        return next((t for t in self._threads if t.ident == address.owner and t.is_alive()), None)
 
     def _register(self, thread: threading.Thread) -> None:
         self._threads = [t for t in self._threads if t.ident is None or t.is_alive()] + [thread]
+
+
+__all__ = ["ActorSystem", "Rebuild", "State"]

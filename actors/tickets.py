@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from prefetch_scheduler.actors.reply import Reply
+from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.plan import Plan
 
 
@@ -14,6 +15,9 @@ class PlanTicket(Protocol):
 
     def immediate_done(self, ok: bool) -> None:
         """All P0 and P1 items are loaded (`ok`), or one of them cannot be. Called once."""
+
+    def given_up(self, error: PrefetchError) -> None:
+        """The engine ends, or cannot make the plan."""
 
 
 class AskedPlan:
@@ -27,3 +31,6 @@ class AskedPlan:
 
     def immediate_done(self, ok: bool) -> None:
         """Who only asked for the plan is not told."""
+
+    def given_up(self, error: PrefetchError) -> None:
+        self._reply.fail(error)

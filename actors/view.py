@@ -14,7 +14,7 @@ from collections import deque
 
 from prefetch_scheduler.policies.cache_events import FirstRead
 from prefetch_scheduler.policies.content import Entry
-from prefetch_scheduler.policies.keys import matches, public_key
+from prefetch_scheduler.policies.keys import exactly, matches, public_key
 
 READ_LOG_BOUND = 4096
 """Reads kept for the CacheLayer; past them the oldest are forgotten."""
@@ -44,7 +44,7 @@ class InvalidationBoard:
             if pattern.endswith("*"):
                 self._prefixes = {**self._prefixes, self._last: pattern}
             else:
-                self._keys[pattern] = self._last
+                self._keys[public_key(pattern)] = self._last
             return self._last
 
     def discard(self, epoch: int, pattern: str) -> None:
@@ -52,8 +52,8 @@ class InvalidationBoard:
         with self._lock:
             if pattern.endswith("*"):
                 self._prefixes = {e: p for e, p in self._prefixes.items() if e != epoch}
-            elif self._keys.get(pattern) == epoch:
-                del self._keys[pattern]
+            elif self._keys.get(public_key(pattern)) == epoch:
+                del self._keys[public_key(pattern)]
 
     def newest(self, stored: str) -> int:
         """Epoch of the newest mark that covers a cache key; 0 where none does.
@@ -71,7 +71,7 @@ class InvalidationBoard:
     def marks(self) -> list[tuple[int, str]]:
         """`(epoch, pattern)` of every mark, oldest first."""
         with self._lock:
-            keys = [(epoch, key) for key, epoch in self._keys.items()]
+            keys = [(epoch, exactly(key)) for key, epoch in self._keys.items()]
             return sorted([*keys, *self._prefixes.items()])
 
     def __len__(self) -> int:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 @frozen
 class Health:
+    """How an engine is: one state, each actor, each queue."""
+
     state: str
     """ok | degraded | failed"""
     reason: str | None
@@ -33,7 +35,7 @@ class Health:
 
 def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
     """Look at every actor and queue. Never raises, and waits at most a second or two."""
-    if not started or stopped or runtime.failure is not None:
+    if not started or stopped or not runtime.running:
         why = str(runtime.stopped_error())
         return Health("failed", why, (), {}, {}, runtime.system.stuck_threads(), {})
     tree = runtime.system.health()

@@ -7,38 +7,53 @@ which the pools report to; the pools last, so that the first credits find somebo
 
 import itertools
 import logging
+import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import partial
+from math import inf
+from typing import Any, NoReturn
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.cache import CacheLayer
+from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.clock import SystemClock
+from prefetch_scheduler.actors.kept import AskedDemand, CacheKept, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
     PLANNER_CONTROL,
     POOL_CONTROL,
     CancelPlan,
+    Demand,
     Drain,
+    Events,
     PlannerStatus,
     PlannerStatusQuery,
+    Retry,
+    Submit,
 )
 from prefetch_scheduler.actors.metrics import Ledgers, Metrics
 from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.system import ActorSystem
+from prefetch_scheduler.actors.reply import EngineDegraded, Reply
+from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
+from prefetch_scheduler.engine.care import Care
+from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.loops import running_loop
-from prefetch_scheduler.engine.reading import Reader
+from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
+from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
@@ -52,7 +67,20 @@ QUERY_S = 5.0
 ACKNOWLEDGE_S = 1.0
 """Real seconds that a thread without an event loop waits for its put or pin to be visible."""
 
+CARE = Care()
+"""How engines look after themselves."""
+
 _numbers = itertools.count(1)
+_RUNNING: "weakref.WeakSet[Runtime]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A fork copies the engine and none of its threads: every use of it here says so."""
+    for runtime in list(_RUNNING):
+        runtime.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Runtime:
@@ -62,19 +90,27 @@ class Runtime:
         config: the effective configuration.
         registry: the sources.
         clock: the engine's time; None: real time.
+        care: how it looks after itself; None: `CARE`.
     """
 
     def __init__(
-        self, config: Config, registry: SourceRegistry, clock: Clock | None = None
+        self,
+        config: Config,
+        registry: SourceRegistry,
+        clock: Clock | None = None,
+        care: Care | None = None,
     ) -> None:
         self.config = config
         self.registry = registry
         self.clock: Clock = clock if clock is not None else SystemClock()
         self.view = PublishedView()
-        self.system = ActorSystem(f"engine{next(_numbers)}", clock=self.clock)
+        self.care = care if care is not None else CARE
+        self.system = ActorSystem(
+            f"engine{next(_numbers)}", clock=self.clock, watch=self.care.watch
+        )
         self.metrics = self.system.address("metrics")
         self.cache = self.system.address("cache", control=CACHE_CONTROL)
-        self.planner = self.system.address("planner", control=PLANNER_CONTROL)
+        self.planner = self.system.address("planner", control=PLANNER_CONTROL, undelivered=refuse)
         self.notifier = self.system.address("notifier", bound=10_000)
         self.pools: Mapping[Pool, Address] = {
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
@@ -82,7 +118,20 @@ class Runtime:
         self.subscribers = Subscribers(self.system.slots("callbacks"))
         self.reader = Reader(self.view, registry, self.cache, self.clock)
         self.ledgers = Ledgers(Accounting(config), StoryBook())
+        self.direct = DirectLoader(
+            registry,
+            self.system.slots("direct"),
+            self.clock,
+            self._loaded_directly,
+            self.care.direct_limit,
+        )
         self.failure: str | None = None
+        self._planner_kept = PlannerKept()
+        self._cache_kept = CacheKept()
+        self._blockers: set[int] = set()
+        self._held: list[tuple[Address, Any]] = []
+        self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
+        self._uncounted: deque[MetricsEvent] = deque(maxlen=self.care.held)
         self._handles: weakref.WeakSet[PlanHandle] = weakref.WeakSet()
         self._state = "new"
 
@@ -91,15 +140,24 @@ class Runtime:
     def start(self) -> None:
         """Start all actors; returns when they take messages."""
         self._state = "running"
+        _RUNNING.add(self)
         try:
-            self.system.start(list(self._specs()), on_failed=self._failed)
+            self.system.start(
+                list(self._specs()),
+                rule=self.care.rule,
+                rebuild=self.care.rebuild,
+                on_change=self._changed,
+            )
         except BaseException:
             self._state = "stopped"
             raise
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
+        if self._state == "forked":
+            return ()
         self._state = "stopped"
+        self.direct.stop(self.stopped_error())
         left = self.system.stop(timeout)
         self._give_up_handles()
         if left:
@@ -120,6 +178,7 @@ class Runtime:
                 view=self.view,
                 current=self.reader.current,
                 publish=self.publish,
+                kept=self._planner_kept,
             )
 
         def cache(home: Any) -> Any:
@@ -130,6 +189,7 @@ class Runtime:
                 planner=self.planner,
                 metrics=self.metrics,
                 publish=self.publish,
+                kept=self._cache_kept,
             )
 
         def metrics(home: Any) -> Any:
@@ -141,9 +201,13 @@ class Runtime:
         yield ChildSpec(address=self.notifier, start=notifier)
         yield ChildSpec(address=self.metrics, start=metrics)
         yield ChildSpec(address=self.cache, start=cache)
-        yield ChildSpec(address=self.planner, start=planner)
+        yield ChildSpec(address=self.planner, start=planner, on_down=self._planner_down)
         for pool, address in self.pools.items():
-            yield ChildSpec(address=address, start=self._pool_starter(pool))
+            yield ChildSpec(
+                address=address,
+                start=self._pool_starter(pool),
+                on_down=partial(self._pool_down, address),
+            )
 
     def _pool_starter(self, pool: Pool) -> Callable[[Any], Any]:
         slots = self.system.slots(f"pool-{pool}")
@@ -155,17 +219,96 @@ class Runtime:
                 permits=pool is Pool.P3,
                 batch=self.config.enable_batch_fetching,
                 table=self.registry.table,
+                incarnation=home.incarnation,
+                planner=self._planner_kept.incarnation,
             )
             return FetcherPool.start(
-                home, machine, self.registry, self.planner, slots, self.registry.table
+                home,
+                machine,
+                self.registry,
+                self.planner,
+                slots,
+                self.registry.table,
+                blockers=self._blockers,
             )
 
         return start
 
-    def _failed(self, reason: str) -> None:
-        """The Supervisor gave up: everyone who waits, now or later, is told."""
-        self.failure = reason
-        self._give_up_handles()
+    # ---- when actors fail ------------------------------------------------------------------
+
+    def _planner_down(self, delay: float) -> None:
+        """Readers do not wait through a back-off; one restart at once they do not notice."""
+        self._planner_kept.release(self.planner)
+        if delay <= self.care.patience_s:
+            return
+        for message in self.planner.inbox.take_out(lambda m: isinstance(m, Demand)):
+            if isinstance(message.ticket, AskedDemand | None):
+                self.planner.tell(message)  # asked by message: it has no other way
+            else:
+                message.ticket.set(Retry(message.ticket, message.counted))
+
+    def _pool_down(self, address: Address, _delay: float) -> None:
+        """A pool that hangs was blocked by some source's coroutine: from now on that source's
+        loads get threads of their own, where it blocks nobody else.
+        """
+        culprit = FetcherPool.culprit(address.loop)
+        if culprit is not None:
+            self._blockers.add(culprit)
+            name = self.registry.table.infos[culprit].name
+            logger.error("source %r blocks the event loop; its loads get threads", name)
+
+    def _changed(self, state: State, reason: str) -> None:
+        """The tree of actors was given up, or is back. Called in the system's threads."""
+        match state:
+            case State.FAILED:
+                self.failure = reason
+                self.direct.stop(self.stopped_error())
+                self._give_up_handles()
+            case State.RUNNING:
+                self._release_held()
+            case _:
+                logger.error("the engine is degraded: %s", reason)
+
+    def degraded(self) -> bool:
+        """Whether the actors are being rebuilt."""
+        return self.system.state is State.DEGRADED
+
+    def _hold(self, address: Address, message: Any) -> bool:
+        """Keep what the host says until the actors are back. False: they are back already."""
+        with self._holding:
+            if not self.degraded():
+                return False
+            if len(self._held) >= self.care.held:
+                raise PrefetchError(
+                    f"the engine is degraded ({self.system.reason}) and keeps"
+                    f" {self.care.held} messages already; send less, or later"
+                )
+            self._held.append((address, message))
+        return True
+
+    def _release_held(self) -> None:
+        with self._holding:
+            held, self._held = self._held, []
+            for address, message in held:
+                address.tell(message)
+        counted = [self._uncounted.popleft() for _ in range(len(self._uncounted))]
+        if counted:
+            self.metrics.tell(Events(tuple(counted)))
+
+    def _loaded_directly(self, key: str, session: str, content: Content, load_s: float) -> None:
+        self.count(DemandLoaded(session, key, content.tokens or 0, load_s))
+
+    def count(self, event: MetricsEvent) -> None:
+        """Count what happened without the planner, at once or when Metrics is back."""
+        if self.degraded():
+            self._uncounted.append(event)
+        else:
+            self.metrics.tell(Events((event,)))
+
+    def forked(self) -> None:
+        """In a forked child, where none of the engine's threads exists."""
+        self._state = "forked"
+        self.system.forget_threads()
 
     def _give_up_handles(self) -> None:
         for handle in list(self._handles):
@@ -173,15 +316,25 @@ class Runtime:
 
     # ---- sending ---------------------------------------------------------------------------
 
+    @property
+    def running(self) -> bool:
+        """Whether it has been started, here, and neither stopped nor given up; degraded counts."""
+        return self._state == "running" and self.failure is None
+
     def check_running(self) -> None:
         """Raise where the engine does not run."""
-        if self._state == "running" and self.failure is None:
+        if self.running:
             return
         raise self.stopped_error()
 
     def stopped_error(self) -> PrefetchError:
         if self.failure is not None:
             return EngineFailed(f"the engine failed: {self.failure}; start another one")
+        if self._state == "forked":
+            return EngineStopped(
+                "the engine runs in the process that this one was forked from, and not here:"
+                " make another one after the fork"
+            )
         if self._state == "new":
             return EngineStopped("the engine was not started: use `with engine:` or engine.start()")
         return EngineStopped("the engine has been stopped; make another one")
@@ -194,13 +347,13 @@ class Runtime:
 
     def _tell(self, address: Address, message: Any) -> None:
         self.check_running()
+        if self.degraded() and self._hold(address, message):
+            return
         if not address.tell(message):
             self.check_running()
-            queued, bound = address.fill()
-            raise PrefetchError(
-                f"the {address.name} is overloaded: {queued} of {bound} messages are waiting;"
-                " send less, or later"
-            )
+            if self.degraded() and self._hold(address, message):
+                return
+            self._overloaded(address)
 
     def settle(self, address: Address, message: Any) -> None:
         """Send; in a thread without an event loop also wait until it has taken effect.
@@ -208,10 +361,13 @@ class Runtime:
         A thread with one must not block it: there the effect is visible a little later.
         """
         self.check_running()
-        if running_loop() is not None or address.owner == threading.get_ident():
+        if self.degraded() or running_loop() is not None or address.owner == threading.get_ident():
             self._tell(address, message)
         else:
-            address.ask(message, timeout=ACKNOWLEDGE_S)
+            try:
+                address.ask(message, timeout=ACKNOWLEDGE_S)
+            except EngineDegraded:
+                self._tell(address, message)
 
     def settle_cache(self) -> None:
         self.settle(self.cache, Drain())
@@ -229,16 +385,77 @@ class Runtime:
     def ask_metrics(self, query: Any) -> Any:
         """Ask Metrics once all reads and loads up to now have been counted."""
         self.check_running()
+        if self.degraded():
+            raise self.system.error()
         self.planner.ask(PlannerStatusQuery(), timeout=QUERY_S)
         self.cache.ask(Drain(), timeout=QUERY_S)
         return self.metrics.ask(query, timeout=QUERY_S)
 
     def planner_status(self) -> PlannerStatus | None:
+        """How full the planner is; None where it does not run or answer."""
+        if not self.planner.ready:
+            return None
         try:
             status: PlannerStatus = self.planner.ask(PlannerStatusQuery(), timeout=ACKNOWLEDGE_S)
         except PrefetchError:
             return None
         return status
+
+    # ---- readers ---------------------------------------------------------------------------
+
+    def demand(self, read: Read, reply: Reply) -> float:
+        """Ask the planner for a resource.
+
+        Returns:
+            Real seconds after which the reader, where it has no answer and the planner does not
+            run, does without it; 0: nobody was asked.
+        """
+        self.check_running()
+        if self.degraded():
+            return 0.0
+        self.system.check()
+        demand = read.demand(reply)
+        if not self.planner.tell(demand):
+            self.check_running()
+            if self.degraded():
+                return 0.0
+            self._overloaded(self.planner)
+        return inf if self.planner.ready else self.care.patience_s
+
+    def load_directly(self, read: Read, reply: Reply) -> CancelToken:
+        """Load for this reader straight from the sources."""
+        if not read.counted:
+            self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
+        return self.direct.load(read.key, read.session, reply)
+
+    def submit(self, message: Submit) -> None:
+        """Hand a submit to the planner; degraded at that very moment, its handle says so."""
+        try:
+            self.planner_tell(message)
+        except EngineDegraded as error:
+            message.ticket.given_up(error)
+
+    def planner_tell(self, message: Any) -> None:
+        """As `tell_planner`, of what is worth nothing later.
+
+        Raises:
+            EngineDegraded: the actors are being rebuilt.
+        """
+        self.check_running()
+        if self.planner.tell(message):
+            return
+        self.check_running()
+        if self.degraded():
+            raise self.system.error()
+        self._overloaded(self.planner)
+
+    @staticmethod
+    def _overloaded(address: Address) -> NoReturn:
+        queued, bound = address.fill()
+        raise PrefetchError(
+            f"the {address.name} is overloaded: {queued} of {bound} messages are waiting;"
+            " send less, or later"
+        )
 
     # ---- for sessions ----------------------------------------------------------------------
 
@@ -247,10 +464,14 @@ class Runtime:
 
     def new_handle(self) -> PlanHandle:
         handle = PlanHandle(
-            cancel=lambda handle: self.tell_planner(CancelPlan(handle)),
+            cancel=self._cancel_plan,
             clock=self.clock,
             immediate_s=self.config.max_immediate_time_ms / 1000,
             plan_s=self.config.execution.demand_timeout_s,
         )
         self._handles.add(handle)
         return handle
+
+    def _cancel_plan(self, handle: PlanHandle) -> None:
+        if not self.degraded():  # else there is nothing to cancel
+            self.tell_planner(CancelPlan(handle))

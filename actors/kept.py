@@ -1,0 +1,115 @@
+"""What outlives one incarnation of the planner or the CacheLayer.
+
+One thread at a time writes here: the incarnation that serves the address. One that was left
+behind while it hung writes nothing any more: it hangs in carrying out effects (a logging handler, a
+ticket of the host), where it looks whether it is still wanted, and never inside a machine.
+"""
+
+from typing import Any
+
+from attrs import define, evolve, field
+from pykka._envelope import Envelope
+
+from prefetch_scheduler.actors.address import Address
+from prefetch_scheduler.actors.reply import Reply
+from prefetch_scheduler.actors.view import Tally
+from prefetch_scheduler.policies.adopting import Adoption
+from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
+from prefetch_scheduler.policies.planner_state import PlannerState
+
+
+class AskedDemand:
+    """A reader that asked by message and reads no view: it is answered from the view for it."""
+
+    def __init__(self, reply: Reply, demand: Demand) -> None:
+        self.reply = reply
+        self.demand = demand
+
+
+@define(eq=False)
+class PlannerKept:
+    """The planner's."""
+
+    incarnation: int = 0
+    """The latest one."""
+    state: PlannerState | None = None
+    """Its state; once it is gone its successor reads there what it takes over."""
+    adoption: Adoption | None = None
+    submits: dict[str, Submit] = field(factory=dict)
+    """The latest submit of each session that has one."""
+    asked: dict[int, Demand | Submit] = field(factory=dict)
+    """What has been taken on and not been answered, by the identity of its ticket."""
+
+    def ask(self, message: Demand | Submit) -> None:
+        """Taken on: somebody waits for an answer to its ticket."""
+        if message.ticket is not None:
+            self.asked[id(message.ticket)] = message
+
+    def answered(self, ticket: Any) -> None:
+        """Nobody waits for this ticket any more."""
+        self.asked.pop(id(ticket), None)
+
+    def release(self, address: Address) -> None:
+        """The incarnation is gone. Readers are told to look again: they find its successor, or do
+        without. Submits that were not planned yet are put back.
+        """
+        asked, self.asked = list(self.asked.values()), {}
+        back: list[Envelope[Any]] = []
+        for message in asked:
+            match message:
+                case Submit():
+                    back.append(Envelope(message))
+                case Demand(ticket=AskedDemand() as ticket):
+                    back.append(Envelope(_counted(ticket)))
+                case Demand(ticket=ticket):
+                    ticket.set(Retry(ticket, counted=True))
+        if not address.inbox.closed:
+            address.inbox.put_back(back)
+            return
+        for envelope in back:  # the tree is ending: refused in the regular way
+            address.tell(envelope.message)
+
+    def fail_all(self, error: PrefetchError) -> None:
+        """The engine ends, or is rebuilt: whoever waits for a load is told so."""
+        asked, self.asked = list(self.asked.values()), {}
+        for message in asked:
+            refuse(message, error)
+
+
+def refuse(message: Any, error: PrefetchError) -> None:
+    """Tell whoever waits for this message's ticket that it will not be handled."""
+    match message:
+        case Demand(ticket=AskedDemand() as asked):
+            asked.reply.fail(error)
+        case Demand(ticket=ticket) if ticket is not None:
+            ticket.fail(error)
+        case Submit(ticket=ticket) if ticket is not None:
+            ticket.given_up(error)
+        case _:
+            pass
+
+
+def _counted(asked: AskedDemand) -> Demand:
+    return evolve(asked.demand, counted=True, ticket=asked)
+
+
+@define(eq=False)
+class CacheKept:
+    """The CacheLayer's; the content itself is in the view."""
+
+    pins: dict[str, dict[str, None]] = field(factory=dict)
+    """Session -> the cache keys that it keeps, in order."""
+    retired: list[tuple[str, Tally]] = field(factory=list)
+    """Tallies of ended sessions; a reader may be about to add to one."""
+
+    def pin(self, stored: str, session: str) -> None:
+        """A session keeps a key from now on."""
+        self.pins.setdefault(session, {})[stored] = None
+
+    def unpin(self, stored: str, session: str) -> None:
+        """A session keeps a key no longer."""
+        keys = self.pins.get(session, {})
+        keys.pop(stored, None)
+        if not keys:
+            self.pins.pop(session, None)
