@@ -66,6 +66,7 @@ class Load:
     parts: tuple[tuple[float, str], ...] = ()
     """(seconds after the start, key of the part)"""
     heeds_cancel: bool = True
+    max_age_s: float | None = None
 
 
 @define(eq=False)
@@ -344,7 +345,9 @@ class World:
             if load.error is not None:
                 result = LoadFailure(load.error)
             else:
-                content = Content(f"content of {request.key}", tokens=load.tokens)
+                content = Content(
+                    f"content of {request.key}", tokens=load.tokens, max_age_s=load.max_age_s
+                )
                 result = LoadResult(content, load.seconds)
             ended = RunEnded(request.id, result, run.serial)
             self._at(self.now + load.seconds, lambda e=ended: self._run_event(pool, e))  # type: ignore[misc]  # as above

@@ -1,0 +1,159 @@
+"""What each of the three floors may import, read from the code itself."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "prefetch_scheduler"
+
+PURE = frozenset(
+    {
+        "bisect",
+        "collections",
+        "collections.abc",
+        "enum",
+        "functools",
+        "heapq",
+        "itertools",
+        "math",
+        "posixpath",
+        "re",
+        "reprlib",
+        "typing",
+        "zlib",
+    }
+)
+"""The standard library's parts that see no clock, thread, file, network or chance."""
+
+OUTSIDE = frozenset(
+    {
+        "argparse",
+        "ctypes",
+        "fnmatch",
+        "glob",
+        "http",
+        "io",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "random",
+        "select",
+        "shutil",
+        "signal",
+        "socket",
+        "ssl",
+        "stat",
+        "subprocess",
+        "tempfile",
+        "urllib",
+    }
+)
+"""What the actors leave to the floor above them: files, processes, network, chance, terminals."""
+
+EVERYWHERE_FORBIDDEN = frozenset({"pickle", "marshal", "shelve", "imp"})
+
+FLOORS = ("policies", "actors", "engine")
+"""From the bottom up: a floor imports itself and those before it."""
+
+THIRD_PARTY = {
+    "policies": {"attrs", "sortedcontainers"},
+    "actors": {"attrs", "sortedcontainers", "pykka"},
+    "engine": {"attrs", "sortedcontainers", "pykka", "yaml", "cattrs"},
+}
+
+
+def modules(floor: str) -> list[Path]:
+    return sorted((ROOT / floor).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """`(line, module)` of every import, wherever it stands; a relative one begins with a dot."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield node.lineno, alias.name
+            case ast.ImportFrom(module=module, level=level):
+                yield node.lineno, "." * level + (module or "")
+
+
+def faults(floor: str, path: Path) -> Iterator[str]:
+    below = FLOORS[: FLOORS.index(floor) + 1]
+    for line, name in imports(path):
+        where = f"{path.relative_to(ROOT)}:{line}: {floor} may not import {name}"
+        top, *rest = name.split(".")
+        if not top:
+            yield f"{where}: imports are absolute"
+        elif top == PACKAGE:
+            if not rest or rest[0] not in below:
+                yield where
+        elif top in sys.stdlib_module_names:
+            if (
+                (floor == "policies" and name not in PURE)
+                or (floor == "actors" and top in OUTSIDE)
+                or top in EVERYWHERE_FORBIDDEN
+            ):
+                yield where
+        elif top not in THIRD_PARTY[floor]:
+            yield where
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_imports_only_what_it_may(floor: str):
+    assert len(modules(floor)) > 10  # else the walk looked in the wrong place
+    assert [fault for path in modules(floor) for fault in faults(floor, path)] == []
+
+
+@pytest.mark.parametrize(
+    ("floor", "line"),
+    [
+        ("policies", "import time"),
+        ("policies", "from threading import Lock"),
+        ("policies", "import logging"),
+        ("policies", "import os.path"),
+        ("policies", "from random import random"),
+        ("policies", "import asyncio"),
+        ("policies", "import pykka"),
+        ("policies", "from prefetch_scheduler.actors.address import Address"),
+        ("policies", "from . import keys"),
+        ("policies", "from .keys import kind_of"),
+        ("policies", "import prefetch_scheduler"),
+        ("actors", "from prefetch_scheduler.engine import Config"),
+        ("actors", "import yaml"),
+        ("actors", "from pathlib import Path"),
+        ("actors", "import socket"),
+        ("engine", "import pickle"),
+        ("engine", "import requests"),
+        ("engine", "from tests.support import virtual"),
+        ("engine", "from .facade import PrefetchEngine"),
+    ],
+)
+def test_the_walk_finds_what_is_forbidden(floor: str, line: str, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "module.py"
+    path.write_text(f"def inside():\n    {line}\n")
+    assert len(list(faults(floor, path))) == 1
+
+
+def test_policies_use_no_clock_or_file_by_a_builtin():
+    """`open`, `print`, `input` and dynamic imports need no import to do what a policy must not."""
+    forbidden = {"open", "print", "input", "__import__", "eval", "exec", "breakpoint"}
+    calls = [
+        f"{path.name}:{node.lineno}: {node.func.id}"
+        for path in modules("policies")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in forbidden
+    ]
+    assert calls == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_every_floor_is_typed_for_those_who_import_it(floor: str):
+    assert (ROOT / floor / "py.typed").is_file()
+    assert (ROOT / floor / "__init__.py").is_file()
