@@ -20,6 +20,7 @@ from prefetch_scheduler.engine.budget_adapter import (
 from prefetch_scheduler.engine.fields import FieldReader, join, type_name
 from prefetch_scheduler.engine.intent_adapter import Intent, intent
 from prefetch_scheduler.policies.errors import InvalidPrediction
+from prefetch_scheduler.policies.figures import MAX_LOAD_S
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.vocabulary import Mode, Role
 
@@ -220,7 +221,7 @@ def _listed(reader: FieldReader, entry: Mapping[str, Any], path: str) -> Predict
         role or "",
         confidence or 0.0,
         tokens=None if tokens is None else int(tokens),
-        load_s=reader.number(entry, "load_s", path),
+        load_s=reader.number(entry, "load_s", path, most=MAX_LOAD_S),
         value=reader.number(entry, "value", path),
         reason=reader.text(entry, "reason", path),
     )

@@ -18,10 +18,10 @@ from prefetch_scheduler.policies.config_rules import (
     Rule,
     Table,
     settled,
-    shown,
     value_faults,
 )
 from prefetch_scheduler.policies.errors import ConfigError
+from prefetch_scheduler.policies.figures import shown
 from prefetch_scheduler.policies.yaml_text import printable
 
 _LONGEST_WORD = 80  # of a key that a message quotes, or that is compared with the valid ones

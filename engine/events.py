@@ -58,6 +58,8 @@ class FileChanged:
 
 @frozen
 class SkillUpdated:
+    """A skill was changed: its body, its metadata and its references are loaded anew."""
+
     skill_id: str = field(validator=_text)
 
 

@@ -12,16 +12,19 @@ from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import AsyncReply
 from prefetch_scheduler.engine import events
+from prefetch_scheduler.engine.addresses import Actors
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
+from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
 from prefetch_scheduler.engine.sources.registry import Expand, SourceRegistry
+from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.errors import ConfigError, PrefetchError
 from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
@@ -33,6 +36,10 @@ class PrefetchEngine:
 
     Use it as a context manager, or call `start` and `stop`. All methods may be called from any
     thread and event loop. Its own methods act on a default session; see `session` for more.
+
+    An engine that is started and never stopped keeps its threads, its content and the host's
+    sources until the interpreter exits, which its threads do not hold up: they are daemons. That
+    nothing refers to it any more does not stop it.
 
     Args:
         config: a `Config`, a mapping, the path of a YAML file, or None for the defaults.
@@ -53,6 +60,8 @@ class PrefetchEngine:
         expand: Expand | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if record is not None:
+            raise ConfigError("record: recording sessions is not built yet; leave it out")
         registry = SourceRegistry(sources, expand=expand)
         self._runtime = Runtime(load_config(config), registry, clock)
         self._default = Session(self._runtime, DEFAULT_SESSION, None)
@@ -60,7 +69,7 @@ class PrefetchEngine:
         self._lock = threading.Lock()
         self._started = False
         self._stopped = False
-        self._record = record
+        self._ended = threading.Event()
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -85,13 +94,22 @@ class PrefetchEngine:
 
         Args:
             timeout: real seconds. Threads that are stuck in a source's own code by then are left
-                behind as daemons, logged by name.
+                behind as daemons, logged by name. A call beside another one's waits for that.
+
+        Raises:
+            InvalidPrediction: `timeout` is no number of at least 0; the engine runs on.
         """
+        limit = checked_timeout(timeout)
         with self._lock:
-            if self._stopped:
-                return
-            self._stopped = True
-        self._runtime.stop(timeout)
+            first, self._stopped = not self._stopped, True
+        if not first:
+            if running_loop() is None:  # else it might block the very code that is waited for
+                self._ended.wait(limit)
+            return
+        try:
+            self._runtime.stop(limit)
+        finally:
+            self._ended.set()
 
     async def astart(self) -> Self:
         """As `start`, without blocking the event loop."""
@@ -224,7 +242,7 @@ class PrefetchEngine:
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What happened to a resource, oldest first: time, event, reason."""
-        name = self._runtime.reader.name(self._default._reading, key)
+        name = self._default._name(key)
         lines: tuple[StoryLine, ...] = self._runtime.ask_metrics(StoryQuery(name.key))
         return lines
 
@@ -240,6 +258,9 @@ class PrefetchEngine:
 
         Returns:
             A function that ends the subscription.
+
+        Raises:
+            TypeError: `callback` is no plain function; nothing would await an async one.
         """
         return self._runtime.subscribers.subscribe(callback)
 
@@ -251,19 +272,28 @@ class PrefetchEngine:
     # ---- the actors' addresses, for hosts that speak in messages -----------------------------
 
     @property
+    def actors(self) -> Actors:
+        """All of them. Each has `tell(message)` and `ask(message, timeout=...)`."""
+        return Actors(self.planner, self.cache, self.metrics, self.supervisor)
+
+    @property
     def planner(self) -> Address:
+        """Takes predictions, reads, sessions, contexts and pins."""
         return self._runtime.planner
 
     @property
     def cache(self) -> Address:
+        """Takes changes of resources."""
         return self._runtime.cache
 
     @property
     def metrics(self) -> Address:
+        """Answers reports, stories, exports and alerts."""
         return self._runtime.metrics
 
     @property
     def supervisor(self) -> Address:
+        """Answers health."""
         return self._runtime.system.supervisor
 
 

@@ -1,6 +1,5 @@
 """Reading fields of parsed YAML or JSON: every fault is noted with its path, none is final."""
 
-import math
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from attrs import define, field
 
 from prefetch_scheduler.policies.errors import InvalidPrediction
+from prefetch_scheduler.policies.figures import MAX_TOKENS, shown, within
 from prefetch_scheduler.policies.keys import key_fault
 
 
@@ -120,10 +120,16 @@ class FieldReader:
         where: str = "",
         *,
         high: float | None = None,
+        most: float = MAX_TOKENS,
         whole: bool = False,
         required: bool = False,
     ) -> float | None:
-        """A finite number of at least 0 (and at most `high`); None where missing or not one."""
+        """A number of at least 0; None where it is missing or not one.
+
+        Args:
+            high: the end of its range, which messages name.
+            most: what bounds it where it has no `high`.
+        """
         value = parent.get(name)
         path = join(where, name)
         kind = "a whole number" if whole else "a number"
@@ -134,15 +140,11 @@ class FieldReader:
             return None
         kinds = (int,) if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds):
-            self.fault(path, f"{value!r} is not {allowed}")
+            self.fault(path, f"{shown(value)} is not {allowed}")
             return None
-        if not math.isfinite(value) or value < 0 or (high is not None and value > high):
-            self.fault(
-                path,
-                f"{value!r} is not {allowed}"
-                if high is None
-                else f"{value!r} is not in 0..{high:g}",
-            )
+        if not within(value, most if high is None else high):
+            span = f"in 0..{high:g}" if high is not None else f"{allowed}, at most {most:g}"
+            self.fault(path, f"{shown(value)} is not {span}")
             return None
         return value
 

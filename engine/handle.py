@@ -8,6 +8,7 @@ from typing import Any
 
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import AskTimeout, AsyncReply, SyncReply
+from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError
 from prefetch_scheduler.policies.plan import Plan
 
@@ -102,9 +103,10 @@ class PlanHandle:
 
         Raises:
             LoadTimeout: it was not made in time.
+            InvalidPrediction: `timeout` is no number of at least 0.
             EngineStopped, EngineFailed: the engine ended before it was made.
         """
-        limit = self._plan_s if timeout is None else timeout
+        limit = self._plan_s if timeout is None else checked_timeout(timeout)
         try:
             made = self._plan.wait(self._clock.real(limit))
         except AskTimeout:
@@ -142,7 +144,7 @@ class PlanHandle:
         self._cancel(self)
 
     def _limit(self, timeout: float | None) -> float:
-        return self._immediate_s if timeout is None else timeout
+        return self._immediate_s if timeout is None else checked_timeout(timeout)
 
     @staticmethod
     def _late(limit: float) -> bool:

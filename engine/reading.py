@@ -15,7 +15,7 @@ from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.cache_events import Drain, Restamp
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import cache_key, kind_of, public_key
-from prefetch_scheduler.policies.planner_events import Answer, Demand, Retry
+from prefetch_scheduler.policies.planner_events import Answer, Demand, Forsake, Retry
 
 NAMES_KEPT = 50_000
 """Keys whose normal form a session remembers; past them it starts afresh."""
@@ -32,13 +32,21 @@ class Name:
     whole_stored: str | None
 
 
+@frozen
+class Identity:
+    """Whose private content a session reads, and the names resolved for that user."""
+
+    user: str | None = None
+    names: dict[str, Name] = field(factory=dict)
+
+
 @define(eq=False)
 class ReaderSession:
     """What the read path needs of a session."""
 
     id: str
-    user: str | None = None
-    names: dict[str, Name] = field(factory=dict)
+    identity: Identity = field(factory=Identity)
+    """Replaced whole when a user logs in, so that no name of one user is kept for another."""
 
 
 class Reader:
@@ -48,7 +56,6 @@ class Reader:
         self, view: PublishedView, registry: SourceRegistry, cache: Address, clock: Clock
     ) -> None:
         self._view = view
-        self._entries = view.entries
         self._board = view.board
         self._registry = registry
         self._checks = registry.checks
@@ -62,25 +69,26 @@ class Reader:
             UnknownKind: no source serves its kind.
             InvalidPrediction: it is malformed, or leaves its source's root.
         """
-        found = session.names.get(key)
+        identity = session.identity
+        found = identity.names.get(key)
         if found is not None:
             return found
         normal = self._registry.normalise(key)
         whole = self._registry.whole_key(normal)
         name = Name(
             normal,
-            self.stored(session, normal),
+            self.stored(identity, normal),
             whole,
-            self.stored(session, whole) if whole is not None else None,
+            self.stored(identity, whole) if whole is not None else None,
         )
-        if len(session.names) >= NAMES_KEPT:
-            session.names = {}
-        session.names[key] = name
+        if len(identity.names) >= NAMES_KEPT:
+            identity.names.clear()
+        identity.names[key] = name
         return name
 
-    def stored(self, session: ReaderSession, key: str) -> str:
+    def stored(self, identity: Identity, key: str) -> str:
         private = self._registry.table.is_private(kind_of(key))
-        return cache_key(key, session.user, private=private)
+        return cache_key(key, identity.user, private=private)
 
     # ---- hits ------------------------------------------------------------------------------
 
@@ -90,7 +98,7 @@ class Reader:
         The board is looked at before the entry is fetched: see `InvalidationBoard.newest`.
         """
         required = self._board.newest(stored) if len(self._board) else 0
-        entry = self._entries.get(stored)
+        entry = self._view.entries.get(stored)
         if entry is None:
             return None, None
         if entry.epoch < required:
@@ -172,7 +180,7 @@ class Reader:
             required: the newest invalidation of the key when the reader asked. One that was gone
                 by then had reached the planner, which answers nobody with what it overtakes.
         """
-        if answer.asked_at >= asked_at:
+        if answer.asked_at > asked_at:  # of two at one tick of the clock either may be first
             return answer.content
         if answer.epoch < required:
             return None
@@ -225,6 +233,20 @@ class Read:
     def key(self) -> str:
         return self._name.key
 
+    def forsake(self, reply: Reply) -> Forsake:
+        """The message that this reader waits no longer."""
+        return Forsake(reply, self._name.stored, self._name.whole_stored)
+
+    @property
+    def session(self) -> str:
+        """The session that it is counted for."""
+        return self._session.id
+
+    @property
+    def counted(self) -> bool:
+        """Whether the planner has counted it before it failed."""
+        return self._counted
+
     def demand(self, reply: Reply) -> Demand:
         """The message to send now."""
         return Demand(
@@ -235,6 +257,8 @@ class Read:
             seen=self._seen,
             not_before=self._not_before,
             whole=self._whole,
+            stored=self._name.stored,
+            whole_stored=self._name.whole_stored,
             attempt=self._attempt,
             counted=self._counted,
         )

@@ -27,7 +27,7 @@ from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.report import Report
 
-FASTEST = 1e6
+SLOWEST, FASTEST = 1e-3, 1e6
 PATIENCE_S = 30.0
 """Real seconds beyond the longest recorded load that a load and a read are given."""
 SURVEY_S = 1.0
@@ -42,15 +42,15 @@ class Speed:
     """How many times as fast as real time; infinite: leave out thinking and load times.
 
     Raises:
-        ValueError: `factor` is not above 0, or finite and above `FASTEST`.
+        ValueError: `factor` is neither infinite nor in `SLOWEST`..`FASTEST`.
     """
 
     factor: float = field()
 
     @factor.validator
     def _check(self, _: Any, value: float) -> None:
-        if not value > 0 or FASTEST < value < math.inf:
-            raise ValueError(f"speed must be above 0 and at most {FASTEST:g}, got {value!r}")
+        if not SLOWEST <= value <= FASTEST and value != math.inf:
+            raise ValueError(f"speed must be in {SLOWEST:g}..{FASTEST:g}, got {value!r}")
 
     @property
     def is_max(self) -> bool:

@@ -2,23 +2,32 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from prefetch_scheduler.actors import messages as to
 from prefetch_scheduler.actors.messages import ReportQuery
-from prefetch_scheduler.actors.reply import AskTimeout, AsyncReply, SyncReply
+from prefetch_scheduler.actors.ports import Clock
+from prefetch_scheduler.actors.reply import (
+    ActorCrashed,
+    AskTimeout,
+    AsyncReply,
+    EngineDegraded,
+    SyncReply,
+)
 from prefetch_scheduler.engine import events
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.loops import running_loop
-from prefetch_scheduler.engine.reading import Name, Read, ReaderSession
+from prefetch_scheduler.engine.reading import Identity, Name, Read, ReaderSession
 from prefetch_scheduler.engine.submissions import accepted
+from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import InvalidPrediction, LoadTimeout, PrefetchError
-from prefetch_scheduler.policies.keys import key_fault
-from prefetch_scheduler.policies.planner_events import Forsake
+from prefetch_scheduler.policies.keys import exactly, plain_key
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.yaml_text import printable
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.runtime import Runtime
@@ -36,10 +45,11 @@ class Session:
     ) -> None:
         self._runtime = runtime
         self._forget = forget
-        self._reading = ReaderSession(id_, user)
+        self._reading = ReaderSession(id_, Identity(user))
 
     @property
     def id(self) -> str:
+        """The session's own name, as it was asked for."""
         return self._reading.id
 
     def __repr__(self) -> str:
@@ -65,6 +75,9 @@ class Session:
         Raises:
             InvalidPrediction: names every fault; nothing of the call is accepted.
             EngineStopped, EngineFailed: the engine does not run.
+
+        While the engine is degraded nothing is loaded ahead: the handle's `plan` raises
+        `EngineDegraded`, and its `wait_immediate` returns False at once.
         """
         self._runtime.check_running()
         checked, terms = accepted(self._runtime.registry, predictions, constraints)
@@ -73,7 +86,10 @@ class Session:
                 f"context: expected a string that is not empty, got {context!r}"
             )
         handle = self._runtime.new_handle()
-        self._runtime.tell_planner(to.Submit(self.id, checked, terms, context, handle))
+        if self._runtime.degraded():
+            handle.given_up(self._runtime.system.error())
+        else:
+            self._runtime.submit(to.Submit(self.id, checked, terms, context, handle))
         return handle
 
     # ---- reads -----------------------------------------------------------------------------
@@ -82,16 +98,18 @@ class Session:
         """The content of a resource: from the cache, by joining its load, or by loading it now.
 
         Args:
-            timeout: engine seconds to wait; None: `demand_timeout_s`.
+            timeout: engine seconds to wait, inf for as long as can be; None: `demand_timeout_s`.
 
         Raises:
             UnknownKind: no source serves the key's kind.
-            InvalidPrediction: the key is malformed.
+            InvalidPrediction: the key is malformed, or `timeout` no number of at least 0.
             ResourceUnavailable: every source of its kind failed, or it is not allowed.
             LoadTimeout: it was not loaded in time.
             EngineStopped, EngineFailed: the engine does not run.
             PrefetchError: it would have to wait on a thread that runs an event loop.
         """
+        if timeout is not None:
+            timeout = checked_timeout(timeout)
         name, content, seen = self._hit(key)
         if content is not None:
             return content
@@ -100,32 +118,43 @@ class Session:
                 f"get({key!r}) would have to wait and block this thread's event loop;"
                 " use `await aget(...)` here"
             )
-        return self._wait(self._runtime.reader.start(self._reading, name, seen), timeout)
+        left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
+        return self._wait(self._runtime.reader.start(self._reading, name, seen), left)
 
     async def aget(self, key: str, *, timeout: float | None = None) -> Content:
         """As `get`, for coroutines. A hit needs no switch of task."""
+        if timeout is not None:
+            timeout = checked_timeout(timeout)
         name, content, seen = self._hit(key)
         if content is not None:
             return content
-        return await self._await(self._runtime.reader.start(self._reading, name, seen), timeout)
+        left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
+        return await self._await(self._runtime.reader.start(self._reading, name, seen), left)
 
     def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> list[Content]:
-        """Several resources at once, in order; the first error is raised once all have ended."""
-        reads = [(key, *self._hit(key)) for key in keys]
-        if running_loop() is not None and any(content is None for _, _, content, _ in reads):
+        """Several resources at once, in order; the first error is raised once all have ended.
+
+        Args:
+            keys: what to read.
+            timeout: as for `get`, for all of them together.
+        """
+        if timeout is not None:
+            timeout = checked_timeout(timeout)
+        left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
+        reads = [self._hit(key) for key in self._checked(keys)]
+        if running_loop() is not None and any(content is None for _, content, _ in reads):
             raise PrefetchError("get_many would block this thread's event loop; use aget_many")
-        replies: list[tuple[Content | None, Read | None, SyncReply | None]] = []
-        for _, name, content, seen in reads:
+        replies: list[tuple[Content | None, Read | None, _Asked | None]] = []
+        for name, content, seen in reads:
             if content is not None:
                 replies.append((content, None, None))
                 continue
             read = self._runtime.reader.start(self._reading, name, seen)
             reply = SyncReply()
-            self._runtime.tell_planner(read.demand(reply))
-            replies.append((None, read, reply))
+            replies.append((None, read, (reply, self._runtime.demand(read, reply))))
         return _first_error_last(
             [
-                content if read is None else self._caught(read, reply, timeout)
+                content if read is None else self._caught(read, reply, left)
                 for content, read, reply in replies
             ]
         )
@@ -135,7 +164,8 @@ class Session:
     ) -> list[Content]:
         """As `get_many`, for coroutines."""
         results = await asyncio.gather(
-            *(self.aget(key, timeout=timeout) for key in keys), return_exceptions=True
+            *(self.aget(key, timeout=timeout) for key in self._checked(keys)),
+            return_exceptions=True,
         )
         return _first_error_last(results)
 
@@ -147,63 +177,123 @@ class Session:
             InvalidPrediction: the key is malformed.
         """
         self._runtime.check_running()
-        return self._runtime.reader.peek(self._reading, key)
+        return self._runtime.reader.look(self._name(key), None)[0]
+
+    def _name(self, key: str) -> Name:
+        if type(key) is not str:  # it may have no hash, or one that lies
+            key = plain_key(key)
+        return self._runtime.reader.name(self._reading, key)
+
+    def _checked(self, keys: Iterable[str]) -> list[str]:
+        """The keys, all of them resolved before any of them is read, and counted."""
+        listed = _listed(keys)
+        self._runtime.check_running()
+        for key in listed:
+            self._name(key)
+        return listed
 
     def _hit(self, key: str) -> tuple[Name, Content | None, float]:
         self._runtime.check_running()
         reader = self._runtime.reader
-        name = reader.name(self._reading, key)
+        name = self._name(key)
         content, seen = reader.hit(self._reading, name)
         return name, content, seen
 
-    def _caught(
-        self, read: Read, reply: SyncReply | None, timeout: float | None
-    ) -> Content | BaseException:
+    def _caught(self, read: Read, reply: "_Asked | None", left: "_Left") -> Content | BaseException:
         try:
-            return self._wait(read, timeout, reply)
+            return self._wait(read, left, reply)
         except PrefetchError as error:
             return error
 
-    def _wait(self, read: Read, timeout: float | None, reply: SyncReply | None = None) -> Content:
-        clock = self._runtime.clock
-        limit = self._runtime.demand_timeout(timeout)
-        deadline = clock.now() + limit
+    def _wait(self, read: Read, left: "_Left", asked: "_Asked | None" = None) -> Content:
+        runtime = self._runtime
         while True:
-            if reply is None:
+            if asked is None:
                 reply = SyncReply()
-                self._runtime.tell_planner(read.demand(reply))
+                asked = (reply, runtime.demand(read, reply))
+            reply, patience = asked
             try:
-                outcome = reply.wait(clock.real(max(0.0, deadline - clock.now())))
+                outcome = reply.wait(min(patience, left()))
             except AskTimeout:
-                raise self._timed_out(read, reply, limit) from None
+                if patience < inf and (not patience or not runtime.planner.ready) and left() > 0:
+                    return self._directly(read, reply, left)
+                if patience < inf and left() > 0:
+                    asked = (reply, inf)  # the planner is back, and has the demand in its inbox
+                    continue
+                raise self._timed_out(read, reply, left.limit) from None
+            except (EngineDegraded, ActorCrashed):
+                return self._directly(read, reply, left)
+            except BaseException:
+                if not reply.done:  # interrupted while it waited
+                    runtime.planner.tell(read.forsake(reply))
+                raise
             content = read.take(outcome)
             if content is not None:
                 return content
-            reply = None
+            asked = None
 
-    async def _await(self, read: Read, timeout: float | None) -> Content:
-        clock = self._runtime.clock
-        limit = self._runtime.demand_timeout(timeout)
-        deadline = clock.now() + limit
+    async def _await(self, read: Read, left: "_Left") -> Content:
+        runtime = self._runtime
         loop = asyncio.get_running_loop()
         while True:
             reply = AsyncReply(loop)
-            self._runtime.tell_planner(read.demand(reply))
+            patience = runtime.demand(read, reply)
             try:
-                outcome = await reply.wait(clock.real(max(0.0, deadline - clock.now())))
+                outcome = await self._outcome(reply, patience, left)
             except AskTimeout:
-                raise self._timed_out(read, reply, limit) from None
-            except asyncio.CancelledError:
-                self._runtime.planner.tell(Forsake(reply))
+                raise self._timed_out(read, reply, left.limit) from None
+            except (EngineDegraded, ActorCrashed):
+                return await self._adirectly(read, reply, left)
+            except BaseException:
+                if not reply.done:  # cancelled, or its loop was closed
+                    runtime.planner.tell(read.forsake(reply))
                 raise
             content = read.take(outcome)
             if content is not None:
                 return content
 
+    async def _outcome(self, reply: AsyncReply, patience: float, left: "_Left") -> Any:
+        """The planner's answer; `EngineDegraded` where there is no planner to wait for."""
+        if patience < inf:
+            try:
+                return await reply.wait(min(patience, left()), keep=True)
+            except AskTimeout:
+                if left() > 0 and (not patience or not self._runtime.planner.ready):
+                    raise EngineDegraded("the planner does not run") from None
+        return await reply.wait(left())
+
+    def _directly(self, read: Read, old: SyncReply, left: "_Left") -> Content:
+        """Without the planner, for this reader alone."""
+        self._runtime.planner.tell(read.forsake(old))
+        reply = SyncReply()
+        token = self._runtime.load_directly(read, reply)
+        try:
+            content: Content = reply.wait(left())
+        except BaseException as error:
+            token.cancel()
+            if isinstance(error, AskTimeout):
+                raise _too_late(read, left.limit) from None
+            raise
+        return content
+
+    async def _adirectly(self, read: Read, old: AsyncReply, left: "_Left") -> Content:
+        self._runtime.planner.tell(read.forsake(old))
+        reply = AsyncReply(asyncio.get_running_loop())
+        token = self._runtime.load_directly(read, reply)
+        try:
+            content: Content = await reply.wait(left())
+        except BaseException as error:
+            token.cancel()
+            if isinstance(error, AskTimeout):
+                raise _too_late(read, left.limit) from None
+            raise
+        return content
+
     def _timed_out(self, read: Read, reply: Any, limit: float) -> LoadTimeout:
-        self._runtime.planner.tell(Forsake(reply))
+        self._runtime.planner.tell(read.forsake(reply))
         return LoadTimeout(
-            f"{read.key}: not loaded within {limit:g} s; it goes on loading, ask again later"
+            f"{printable(read.key)}: not loaded within {limit:g} s;"
+            " it goes on loading, ask again later"
         )
 
     # ---- content and pins ------------------------------------------------------------------
@@ -218,16 +308,18 @@ class Session:
             TypeError: the content is neither `Content`, `str` nor `bytes`.
         """
         self._runtime.check_running()
-        name = self._runtime.reader.name(self._reading, key)
+        name = self._name(key)
         given = content if isinstance(content, Content) else Content(content)
         source_id, stamped = self._runtime.registry.adopt(name.key, given)
-        epoch = self._runtime.view.board.note(name.key)
+        pattern = exactly(name.key)
+        epoch = self._runtime.view.board.note(pattern)
         command = Invalidate(
-            name.key,
+            pattern,
             epoch,
             content=stamped,
+            stored=name.stored,
             source_id=source_id,
-            user=self._reading.user,
+            user=self._reading.identity.user,
             session=self.id,
         )
         self._runtime.tell_cache(command)
@@ -243,14 +335,18 @@ class Session:
         """
         self._runtime.check_running()
         if isinstance(pattern, str) and pattern.endswith("*"):
-            fault = None if ":" not in pattern else key_fault(pattern)
-            if fault is not None:
-                raise InvalidPrediction(fault)
-            normal = pattern
+            normal = self._runtime.registry.normalise_prefix(pattern)
         else:
-            normal = self._runtime.reader.name(self._reading, pattern).key
-        epoch = self._runtime.view.board.note(normal)
-        self._runtime.tell_cache(Invalidate(normal, epoch, session=self.id))
+            normal = exactly(self._name(pattern).key)
+        self._invalidate(normal)
+
+    def _changed(self, key: str) -> None:
+        """One resource changed, whatever its name ends in."""
+        self._invalidate(exactly(self._name(key).key))
+
+    def _invalidate(self, pattern: str) -> None:
+        epoch = self._runtime.view.board.note(pattern)
+        self._runtime.tell_cache(Invalidate(pattern, epoch, session=self.id))
 
     def pin(self, key: str) -> None:
         """Load a key if need be and keep it until it is unpinned or the session ends.
@@ -259,13 +355,13 @@ class Session:
             PrefetchError: the session has as many pins as it may have.
         """
         self._runtime.check_running()
-        name = self._runtime.reader.name(self._reading, key)
+        name = self._name(key)
         self._runtime.settle_planner(to.PinKey(self.id, name.key))
 
     def unpin(self, key: str) -> None:
         """Release a pin; unknown ones are no error."""
         self._runtime.check_running()
-        name = self._runtime.reader.name(self._reading, key)
+        name = self._name(key)
         self._runtime.tell_planner(to.UnpinKey(self.id, name.key))
 
     # ---- events ----------------------------------------------------------------------------
@@ -294,9 +390,9 @@ class Session:
                 tell(to.ContextChanged(self.id, context))
             case events.FileChanged(path, content):
                 key = f"file:{path}"
-                self.invalidate(key) if content is None else self.put(key, content)
+                self._changed(key) if content is None else self.put(key, content)
             case events.SkillUpdated(skill):
-                self.invalidate(f"skill:{skill}")
+                self._changed(f"skill:{skill}")
                 self.invalidate(f"skill:{skill}#*")
             case events.HostBusy():
                 tell(to.HostBusy())
@@ -308,9 +404,8 @@ class Session:
                 )
 
     def _use_user(self, user: str | None) -> None:
-        if user is not None and user != self._reading.user:
-            self._reading.user = user
-            self._reading.names = {}  # private content is kept under other names now
+        if user is not None and user != self._reading.identity.user:
+            self._reading.identity = Identity(user)
 
     # ---- figures ---------------------------------------------------------------------------
 
@@ -318,6 +413,35 @@ class Session:
         """What this session's prefetching has brought so far, in the specification's shape."""
         report: Report = self._runtime.ask_metrics(ReportQuery(self.id))
         return report
+
+
+_Asked = tuple[SyncReply, float]
+"""A demand that was sent, and how many real seconds to wait for a planner that does not run."""
+
+
+class _Left:
+    """Real seconds left of a reader's time."""
+
+    def __init__(self, clock: Clock, limit: float) -> None:
+        self.limit = limit
+        """Engine seconds in all."""
+        self._clock = clock
+        self._deadline = clock.now() + limit
+
+    def __call__(self) -> float:
+        return self._clock.real(max(0.0, self._deadline - self._clock.now()))
+
+
+def _too_late(read: Read, limit: float) -> LoadTimeout:
+    return LoadTimeout(
+        f"{printable(read.key)}: not loaded within {limit:g} s; the engine is degraded"
+    )
+
+
+def _listed(keys: object) -> list[str]:
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise InvalidPrediction(f"keys: expected a list of keys, got {type(keys).__name__}")
+    return list(keys)
 
 
 def _first_error_last(results: Sequence[Content | BaseException | None]) -> list[Content]:

@@ -36,12 +36,12 @@ def read_document(path: str) -> object:
 
 def _parsed(raw: bytes, name: str, *, is_json: bool) -> object:
     try:
-        data: object = json.loads(raw.decode("utf-8-sig"))
+        data: object = json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         if is_json:
             where = f"{name}:{error.lineno}:{error.colno}"
             raise InvalidPrediction(f"{where}: not valid JSON: {error.msg}") from None
-    except (ValueError, RecursionError):  # not UTF-8, or nested too deeply: YAML says where
+    except (ValueError, RecursionError):  # not UTF-8, a key twice, or too deep: YAML says where
         pass
     else:
         return data
@@ -49,3 +49,11 @@ def _parsed(raw: bytes, name: str, *, is_json: bool) -> object:
     if document.faults:
         raise InvalidPrediction(f"{name}:{place}: {text}" for place, text in document.faults)
     return document.data
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of a JSON document. What it says of a key twice is not known to be meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found

@@ -72,6 +72,9 @@ def _add_verbose(to: argparse.ArgumentParser, *, default: int | str) -> None:
 
 
 def _guarded(args: argparse.Namespace) -> int:
+    if sys.stdout is None:  # closed before the program began
+        complain(f"{PROGRAM}: standard output is closed; there is nowhere to print the result")
+        return FAILED
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal without Unicode shows an escape in place of a character, not a failure.

@@ -37,4 +37,5 @@ def _finite(value: object) -> object:
 
 def complain(*lines: str) -> None:
     """Says on standard error what was wrong, one line for each fault."""
-    sys.stderr.writelines(f"{printable(line)}\n" for line in lines)
+    if sys.stderr is not None:  # closed before the program began: there is nobody to tell
+        sys.stderr.writelines(f"{printable(line)}\n" for line in lines)

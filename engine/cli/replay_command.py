@@ -15,7 +15,16 @@ from prefetch_scheduler.engine.combined_report import combined
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.progress import Progress
 from prefetch_scheduler.engine.replay import ReplayCounts, totals
-from prefetch_scheduler.engine.replay_run import MAX_SPEED, Part, Replayed, Run, Speed, scan
+from prefetch_scheduler.engine.replay_run import (
+    FASTEST,
+    MAX_SPEED,
+    SLOWEST,
+    Part,
+    Replayed,
+    Run,
+    Speed,
+    scan,
+)
 from prefetch_scheduler.policies.report import Report
 
 SAMPLE_SPEED = 25.0
@@ -52,11 +61,13 @@ def _speed(text: str) -> Speed:
     if text.strip().lower() == "max":
         return MAX_SPEED
     try:
-        return Speed(float(text))
+        speed = Speed(float(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a number above 0 (at most 1e6) nor max"
-        ) from None
+        speed = MAX_SPEED
+    if speed.is_max:  # `inf` too: the word for it is max
+        allowed = f"a number in {SLOWEST:g}..{FASTEST:g}"
+        raise argparse.ArgumentTypeError(f"{text!r} is neither {allowed} nor max")
+    return speed
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,18 +1,32 @@
 """What a source says of its names: estimates and versions, each answer checked and guarded."""
 
 import logging
-import math
 import sys
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from prefetch_scheduler.engine.sources.results import shown
 from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS, is_number, within
 from prefetch_scheduler.policies.source_info import Survey
 
 logger = logging.getLogger(__name__)
 
 Check = Callable[[str, Content], Content | None]
+
+
+def pass_interrupt(error: BaseException) -> None:
+    """Raise the user's own Ctrl-C, which Python delivers to the main thread alone, once more.
+
+    Everything else that a source raises is its own affair: `SystemExit` must end neither the
+    host's thread nor a pool's.
+    """
+    if (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    ):
+        raise error
 
 
 class _Unknown:
@@ -67,7 +81,8 @@ class Asked:
     def _verified(self, name: str, content: Content) -> Content | None:
         try:
             result = self._verify(name, content) if self._verify is not None else content
-        except Exception:  # noqa: BLE001 - the source's code
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
             self.warn("verify", f"raised for {name!r}; content counts as stale")
             return None
         if result is None or isinstance(result, Content):
@@ -78,7 +93,8 @@ class Asked:
     def _compared(self, name: str, content: Content) -> Content | None:
         try:
             return content if content.version == self._version(name) else None
-        except Exception:  # noqa: BLE001 - the source's code
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
             self.warn("version", f"raised for {name!r}; content counts as stale")
             return None
 
@@ -94,7 +110,8 @@ class Asked:
         try:
             version = self._version(name)
             hash(version)
-        except Exception:  # noqa: BLE001 - the source's code
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
             self.warn("version", f"raised for {name!r}; what is loaded counts as stale")
             return UNKNOWN_VERSION
         return version
@@ -117,20 +134,18 @@ class Asked:
         )
 
     def _estimate(self, word: str, name: str, *, whole: bool) -> Any:
-        estimate = getattr(self._source, word, None)
-        if not callable(estimate):
-            return estimate
+        most = MAX_TOKENS if whole else MAX_LOAD_S
         try:
-            value = estimate(name)
-        except Exception:  # noqa: BLE001 - the source's code
+            estimate = getattr(self._source, word, None)
+            value = estimate(name) if callable(estimate) else estimate
+            if value is None or (is_number(value, whole=whole) and within(value, most)):
+                return value
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
             self.warn(word, f"raised for {name!r}; estimated without it")
             return None
-        if value is None:
-            return None
-        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-        if number and math.isfinite(value) and value >= 0:
-            return value
-        self.warn(word, f"returned {value!r} for {name!r}, not a number of at least 0; ignored")
+        what = f"returned {shown(value)} for {name!r}, not a number in 0..{most:g}; ignored"
+        self.warn(word, what)
         return None
 
     def _why_excluded(self, name: str) -> str | None:
@@ -138,12 +153,13 @@ class Asked:
             return None
         try:
             why = self._excluded(name)
-        except Exception:  # noqa: BLE001 - the source's code
+            if not why:
+                return None
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
             # What may be a secret is not loaded ahead on the strength of a bug.
             self.warn("excluded", f"raised for {name!r}; it is not prefetched")
             return "its source failed to say whether it may be prefetched"
-        if not why:
-            return None
         return why if isinstance(why, str) else "its source excludes it from prefetching"
 
     def warn(self, word: str, what: str) -> None:

@@ -18,6 +18,7 @@ from prefetch_scheduler.engine.sources.validation import require_source
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
 from prefetch_scheduler.policies.tokens import BYTES_PER_TOKEN, suffix_of, tokens_of_size
+from prefetch_scheduler.policies.yaml_text import printable
 
 MAX_PREFETCH_BYTES = 1 << 20
 """Files above this are loaded only on demand: they are far past any plan's token budget."""
@@ -111,7 +112,7 @@ class FileBacked:
         try:
             return self.normalise(name)
         except ValueError as error:
-            raise ResourceUnavailable(f"{self.kind}:{name}: {error}") from error
+            raise ResourceUnavailable(f"{printable(f'{self.kind}:{name}')}: {error}") from error
 
     def tokens(self, name: str) -> int | None:
         """Estimated tokens, from the file's size; None where there is no such file."""

@@ -6,6 +6,11 @@ tick of the first leaves `ctime`, `mtime` and perhaps the size as they were: the
 So a stamp proves something only once it is *settled*: when, at the moment the file was read, its
 last change lay more than a tick in the past. Any change after that moment then gets another stamp.
 Until then, content is compared with content, and afterwards it is stamped anew.
+
+What no `stat` can show: writes through a memory mapping move the stamps when they first dirty a
+page, and not again until the page has been written back. So a write to a page that is dirty
+already changes content under a stamp that stays as it is. Who writes files in this way has to say
+so: `FileChanged`, or `invalidate`. (`msync` and `munmap` with write-back move the stamps.)
 """
 
 import os

@@ -8,21 +8,32 @@ from typing import Any
 from attrs import evolve
 
 from prefetch_scheduler.actors.ports import CancelToken
-from prefetch_scheduler.engine.sources.asked import Check
+from prefetch_scheduler.actors.runs import describe
+from prefetch_scheduler.engine.sources.asked import Check, pass_interrupt
 from prefetch_scheduler.engine.sources.bound import BoundSource, OnPart
 from prefetch_scheduler.engine.sources.freshness import with_version
 from prefetch_scheduler.engine.sources.validation import is_async, source_faults
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, InvalidPrediction, UnknownKind
-from prefetch_scheduler.policies.keys import split_key
-from prefetch_scheduler.policies.prediction import FollowUp, Prediction, prediction_faults
+from prefetch_scheduler.policies.figures import shown
+from prefetch_scheduler.policies.keys import plain_key, split_key
+from prefetch_scheduler.policies.prediction import (
+    FollowUp,
+    Prediction,
+    prediction_faults,
+    with_plain_key,
+)
 from prefetch_scheduler.policies.source_info import SourceTable, Survey
+from prefetch_scheduler.policies.vocabulary import Relation
 
 logger = logging.getLogger(__name__)
 
 Expand = Callable[[Content], Iterable[Prediction | FollowUp]]
 
 _MAX_FOLLOW_UPS = 1000
+_PROBE = "x"
+"""Completes a prefix to a name, so that a source can spell it."""
+
 _REMEMBERED = 50_000
 """Keys whose one spelling is remembered; past it they are forgotten and found anew."""
 
@@ -143,11 +154,15 @@ class SourceRegistry:
             faults = [f"{where}: expected a Prediction or FollowUp, got {type(item).__name__}"]
         else:
             faults = list(prediction_faults(where, follow_up.prediction))
+            if follow_up.relation not in list(Relation):
+                allowed = ", ".join(Relation)
+                faults.append(f"{where}.relation: {shown(follow_up.relation)} is none of {allowed}")
         if not faults:
             try:
                 spelt = self.normalise(follow_up.prediction.key)
             except UnknownKind:
-                return follow_up  # the plan lists it as skipped, `no_source`
+                # The plan lists it as skipped, `no_source`.
+                return evolve(follow_up, prediction=with_plain_key(follow_up.prediction))
             except InvalidPrediction as error:
                 faults = [f"{where}: {error}"]
             else:
@@ -164,7 +179,9 @@ class SourceRegistry:
             UnknownKind: no source serves its kind.
             InvalidPrediction: it is malformed, or every source that checks names refuses it.
         """
-        spelt = self._spellings.get(key) if isinstance(key, str) else None
+        if type(key) is not str:
+            key = plain_key(key)
+        spelt = self._spellings.get(key)
         if spelt is not None:
             return spelt
         kind, name = split_key(key)
@@ -176,6 +193,33 @@ class SourceRegistry:
             self._spellings.clear()
         self._spellings[key] = spelt
         return spelt
+
+    def normalise_prefix(self, pattern: str) -> str:
+        """A prefix ending in `*`, spelt as its kind's keys are.
+
+        A prefix that its source would spell in a way that cannot be told from one name stands
+        for its whole kind: then more is loaded again than need be, and nothing is stale.
+
+        Raises:
+            UnknownKind: no source serves its kind.
+            InvalidPrediction: what stands before the `*` leaves its source's root.
+        """
+        prefix = pattern[:-1]
+        kind, colon, name = prefix.partition(":")
+        if not colon:
+            return pattern  # of kinds, not of names
+        if kind not in self._by_kind:
+            raise UnknownKind(kind, self.table.kinds)
+        if not name:
+            return pattern
+        try:
+            spelt = self.normalise(prefix + _PROBE)
+        except InvalidPrediction:
+            whole, mark, part = prefix.rpartition("#")
+            if not mark:
+                raise
+            return f"{self.normalise(whole)}#{part}*"  # parts that have names of their own
+        return f"{spelt[: -len(_PROBE)]}*" if spelt.endswith(_PROBE) else f"{kind}:*"
 
     def fresh(self, source_id: int, name: str, content: Content) -> Content | None:
         """Whether content may still be served.
@@ -261,8 +305,10 @@ def _spelt(key: str, name: str, served: Iterable[BoundSource]) -> str:
             continue
         try:
             spelt = bound.normalise(name)
-        except Exception as error:  # noqa: BLE001 - the source's code
-            reasons.append(f"key {key!r}: {error}")
+        except BaseException as error:  # noqa: BLE001 - the source's code
+            pass_interrupt(error)
+            why = str(error) if isinstance(error, ValueError) else describe(error)
+            reasons.append(f"key {key!r}: {why}")
             continue
         if isinstance(spelt, str) and spelt:
             return spelt
@@ -280,6 +326,7 @@ def _listed(function: Callable[[Content], Any], content: Content) -> list[Any]:
 def _guarded(bound: BoundSource, word: str, function: Callable[..., Any], *given: Any) -> Any:
     try:
         return function(*given)
-    except Exception:  # noqa: BLE001 - the source's code
+    except BaseException as error:  # noqa: BLE001 - the source's code
+        pass_interrupt(error)
         bound.asked.warn(word, "raised; done without")
         return None

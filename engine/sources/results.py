@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from prefetch_scheduler.engine.sources.freshness import with_version
+from prefetch_scheduler.policies import figures
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
 
@@ -123,7 +124,13 @@ class Results:
 
 def shown(value: object) -> str:
     """A value's type and the beginning of it, for an error message."""
-    return "None" if value is None else f"{type(value).__name__} {str(value)[:60]!r}"
+    if value is None:
+        return "None"
+    try:
+        text = figures.shown(value) if isinstance(value, int) else str(value)
+    except Exception:  # noqa: BLE001 - the value is a source's own, its text included
+        return type(value).__name__
+    return f"{type(value).__name__} {text[:60]!r}"
 
 
 def _hint(value: object) -> str:

@@ -2,13 +2,20 @@
 
 import functools
 import inspect
-import math
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Any
 
+from prefetch_scheduler.policies.config_rules import LARGEST, LARGEST_COUNT
 from prefetch_scheduler.policies.errors import ConfigError
+from prefetch_scheduler.policies.figures import (
+    MAX_LOAD_S,
+    MAX_TOKENS,
+    is_number,
+    shown,
+    within,
+)
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]*")
 _LOADS = ("load", "load_many", "load_parts")
@@ -114,23 +121,24 @@ def source_faults(source: object) -> Iterator[str]:
 
 
 def _number_faults(source: object) -> Iterator[str]:
-    for word, whole, low, functions in (
-        ("max_concurrency", True, 1, False),
-        ("load_timeout_s", False, 0, False),
-        ("tokens", True, 0, True),
-        ("load_s", False, 0, True),
+    for word, whole, low, most, functions in (
+        ("max_concurrency", True, 1, LARGEST_COUNT, False),
+        ("load_timeout_s", False, 0, LARGEST["seconds"], False),
+        ("tokens", True, 0, MAX_TOKENS, True),
+        ("load_s", False, 0, MAX_LOAD_S, True),
     ):
         value = getattr(source, word, None)
         if value is None or (functions and callable(value)):
             continue
-        good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        good = is_number(value, whole=whole) and within(value, most, low)
         above = word == "load_timeout_s"  # a limit of 0 s would fail every load
-        if not good or not math.isfinite(value) or value < low or (above and value == 0):
+        if not good or (above and value == 0):
             allowed = (
-                f"a {'whole ' if whole else ''}number {'above' if above else 'of at least'} {low}"
+                f"a {'whole ' if whole else ''}number {'above' if above else 'of at least'} {low},"
+                f" at most {most:g}"
             )
             function = ", a function of the name," if functions else ""
-            yield f".{word}: {value!r} is not {allowed}{function} or None"
+            yield f".{word}: {shown(value)} is not {allowed}{function} or None"
 
 
 def _function_faults(source: object) -> Iterator[str]:

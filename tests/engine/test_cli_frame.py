@@ -244,6 +244,20 @@ def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
     assert process.returncode == 1
 
 
+@pytest.mark.parametrize("closed", [(1,), (1, 2), (2,)])
+def test_a_closed_output_is_told_of_where_that_can_be_done(closed: tuple[int, ...]) -> None:
+    def close() -> None:
+        for descriptor in closed:
+            os.close(descriptor)
+
+    with started("config", stdout=subprocess.PIPE, preexec_fn=close) as process:
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == (1 if 1 in closed else 0)
+    assert bool(out) == (1 not in closed)
+    told = b"prefetch-scheduler: standard output is closed; there is nowhere to print the result\n"
+    assert err == (told if closed == (1,) else b"")
+
+
 def test_a_terminal_without_unicode_gets_escapes_that_load_back(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("pins: ['file:\u00e9\U0001f600']\n", encoding="utf-8")

@@ -207,6 +207,19 @@ def test_bad_input_ends_with_code_2_and_lines_that_name_the_fault(plan, tmp_path
     assert "Traceback" not in out.err
 
 
+@pytest.mark.parametrize("name", ["p.json", "p.yaml"])
+def test_a_key_that_stands_twice_in_json_is_refused_as_in_yaml(plan, tmp_path, name):
+    path = tmp_path / name
+    path.write_text('[{"key": "file:a", "role": "main_file",\n  "key": "file:b"}]')
+    out = plan(path, "--workspace", WORKSPACE, code=2)
+    assert f"{path}:2:3: duplicate key 'key'" in out.err
+
+
+def test_a_budget_past_all_bounds_is_bad_input(plan, upstream):
+    out = plan(upstream, "--token-budget", "1" + "0" * 400, code=2)
+    assert "constraints.token_budget: 10**400 or so is not a whole number" in out.err
+
+
 def test_bad_json_is_named_by_line_and_column(plan, tmp_path):
     path = tmp_path / "bad.json"
     path.write_text('[{"key": "file:a",\n oops}]')

@@ -1,14 +1,27 @@
 """Readers: hits, joining, single flight, demand first. All machines in virtual time."""
 
+from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Refused
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import LoadTimeout, ResourceUnavailable, UnknownKind
+from prefetch_scheduler.policies.flights import State
+from prefetch_scheduler.policies.metrics_events import Note, PrefetchCancelled
 from prefetch_scheduler.policies.planner_events import (
     Answer,
+    Count,
     Demand,
     Forsake,
     HostBusy,
     Refuse,
     Retry,
+    ToPool,
+)
+from prefetch_scheduler.policies.pool_events import (
+    Loaded,
+    LoadResult,
+    PoolReport,
+    Started,
+    Withdraw,
 )
 from prefetch_scheduler.policies.source_info import SourceInfo
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -287,3 +300,119 @@ def test_a_part_is_loaded_by_itself_where_its_whole_is_not_under_way():
     world.tell(Demand("s", "file:a#meta", outcome, whole="file:a"))
     world.settle()
     assert world.loaded == ["file:a#meta"]
+
+
+def test_content_handed_over_while_it_is_loaded_is_not_undone_by_the_load():
+    world = World(default=Load(seconds=1))
+    world.submit([p("file:a")])
+    waiting = world.read("file:b")
+    world.run(0.5)
+    world.change("file:a", "mine")
+    world.change("file:b", "mine too")
+    assert isinstance(waiting.result, Retry)
+    assert waiting.result.counted
+    world.settle()
+    assert {key: entry.content.value for key, entry in world.view.items()} == {
+        "file:a": "mine",
+        "file:b": "mine too",
+    }
+    assert world.loaded == ["file:a", "file:b"]
+    assert world.summary()["cancelled"] == 1
+
+
+def test_a_queued_demand_that_nobody_waits_for_any_more_is_not_loaded():
+    world = World(default=Load(seconds=0.1))
+    outcomes = [world.read(f"file:{number}") for number in range(20)]
+    for outcome in outcomes:
+        world.tell(Forsake(outcome, f"file:{outcomes.index(outcome)}"))
+    fresh = world.read("file:fresh")
+    world.settle()
+    assert fresh.waited == 0.2  # twelve were running: it is the first of the queue
+    assert len(world.loaded) == 13
+
+
+def test_a_queued_prediction_that_its_reader_forsakes_goes_back_to_its_own_queue():
+    world = World(default=Load(seconds=0.1, tokens=10))
+    for number in range(12):
+        world.read(f"file:{number}")
+    world.submit([p("file:a", tokens=10)])
+    outcome = world.read("file:a")
+    world.tell(Forsake(outcome))
+    world.settle()
+    assert world.resident >= {"file:a"}
+    assert world.summary()["total_prefetches"] == 1
+
+
+# ---- found by random worlds (test_random_worlds) ------------------------------------------------
+
+
+def test_a_reader_is_not_answered_with_what_a_change_overtook_while_it_was_being_stored():
+    world = World(default=Load(seconds=1))
+    world.read("file:a")
+    world.run(0.999)
+    (flight,) = world.planner.state.flights.live.values()
+    result = LoadResult(Content("old", tokens=1), 1.0)
+    state = world.planner.state
+    world.planner.handle(PoolReport(Pool.DEMAND, (Loaded(flight.id, result),), 1), world.now)
+    assert flight.state is State.STORING
+    changed = CacheReport((Invalidated("file:a", state.epoch + 1),))
+    world.planner.handle(changed, world.now)
+    late = Outcome(world.now)
+    effects = world.planner.handle(Demand("s", "file:a", late, at=world.now), world.now)
+    assert not [effect for effect in effects if isinstance(effect, Answer)]
+    effects = world.planner.handle(CacheReport((Refused("file:a", flight.id),)), world.now)
+    (again,) = [e.command for e in effects if isinstance(e, ToPool)]
+    assert [request.key for request in again.requests] == ["file:a"]
+
+
+def test_a_prefetch_refused_by_the_cache_while_its_answer_is_on_the_way_is_counted_once():
+    world = World()
+    state = world.planner.state
+    world.submit([p("file:a")])
+    (flight,) = state.flights.live.values()
+    result = LoadResult(Content("old", tokens=1), 1.0)
+    world.planner.handle(PoolReport(Pool.P2, (Started(flight.id),)), world.now)
+    world.planner.handle(PoolReport(Pool.P2, (Loaded(flight.id, result),), 1), world.now)
+    reader = Outcome(world.now)
+    effects = world.planner.handle(Demand("s", "file:a", reader, at=world.now), world.now)
+    (answer,) = [effect for effect in effects if isinstance(effect, Answer)]
+    assert answer.entry is not None
+    effects = world.planner.handle(CacheReport((Refused("file:a", flight.id),)), world.now)
+    counted = [e.event for e in effects if isinstance(e, Count)]
+    assert [type(event) for event in counted if not isinstance(event, Note)] == [PrefetchCancelled]
+    assert not answer.entry.claim()  # so the reader that gets it notes no first read
+
+
+def test_a_reader_that_joined_a_background_load_goes_to_the_alternative_as_demand():
+    world = World(
+        sources=(
+            SourceInfo(0, "first", "file", read_only=True),
+            SourceInfo(1, "second", "file", read_only=True),
+        ),
+        loads={"0/file:a": Load(seconds=1, error="gone"), "1/file:a": Load(seconds=1)},
+    )
+    world.submit([p("file:a", "documentation")])
+    world.run(0.5)
+    outcome = world.read("file:a")
+    world.tell(HostBusy())
+    world.run(5)
+    assert isinstance(outcome.result, Answer)
+    assert outcome.ended_at is not None
+    assert outcome.ended_at < 2.1
+    assert counts(world) == (0, 1, 0, 0)
+    assert world.summary()["used"] == 1
+
+
+def test_a_reader_whose_background_pool_gives_an_item_back_unasked_is_served_all_the_same():
+    world = World()
+    world.tell(HostBusy())
+    world.submit([p("file:a", "documentation")])
+    world.run(0.1)
+    (flight,) = world.planner.state.flights.live.values()
+    assert flight.state is State.HANDED
+    pool = world.pools[Pool.P3]
+    (report,) = pool.handle(Withdraw(flight.id), world.now)  # of a predecessor, or sent twice
+    world.tell(report)
+    outcome = world.read("file:a")
+    world.settle()
+    assert isinstance(outcome.result, Answer)

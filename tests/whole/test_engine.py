@@ -485,17 +485,15 @@ def test_a_crashed_cache_keeps_its_content(engine: PrefetchEngine):
 
 
 def test_limits_of_the_configuration_reach_the_pools():
-    running = []
-    most = []
-    lock = threading.Lock()
+    running: set[str] = set()
+    most: list[int] = []
+    pair = threading.Barrier(2)  # no load ends before another runs beside it
 
     def load(name: str) -> str:
-        with lock:
-            running.append(name)
-            most.append(len(running))
-        time.sleep(0.01)  # the load itself: long enough for others to overlap with it
-        with lock:
-            running.remove(name)
+        running.add(name)
+        most.append(len(running))
+        pair.wait(10)
+        running.discard(name)
         return name
 
     config = Config(max_concurrent_fetches=2, execution=Execution(immediate_reserved=1))
@@ -503,3 +501,59 @@ def test_limits_of_the_configuration_reach_the_pools():
         handle = engine.submit([main_file(f"k:{n}") for n in range(8)])
         assert handle.wait_immediate(10) is True
     assert max(most) == 2
+
+
+def test_content_handed_over_of_a_private_source_is_its_users_alone():
+    source = CallableSource("mail", lambda name: "loaded", read_only=True, private=True)
+    with PrefetchEngine(sources=[source]) as engine:
+        ann, bob = engine.session("1", user="ann"), engine.session("2", user="bob")
+        ann.put("mail:x", "ann's")
+        assert ann.get("mail:x").value == "ann's"
+        assert bob.get("mail:x").value == "loaded"
+
+
+def test_a_key_that_ends_in_a_star_is_a_key_and_no_prefix():
+    source = CallableSource("url", lambda name: "loaded", read_only=True)
+    with PrefetchEngine(sources=[source]) as engine:
+        engine.put("url:h/?q=1", "one")
+        engine.put("url:h/?q=*", "star")
+        assert [engine.get(f"url:h/?q={end}").value for end in "1*"] == ["one", "star"]
+        engine.invalidate("url:h/?q=*")  # here the star is a prefix's
+        assert [engine.get(f"url:h/?q={end}").value for end in "1*"] == ["loaded", "loaded"]
+
+
+def test_a_prefix_in_another_spelling_invalidates_what_it_means():
+    stock = {"abc": "old"}
+
+    class Lower(CallableSource):
+        def normalise(self, name: str) -> str:
+            return name.lower()
+
+    with PrefetchEngine(sources=[Lower("doc", stock.__getitem__, read_only=True)]) as engine:
+        assert engine.get("doc:ABC").value == "old"
+        stock["abc"] = "new"
+        engine.invalidate("doc:A*")
+        assert engine.get("doc:Abc").value == "new"
+        with pytest.raises(UnknownKind):
+            engine.invalidate("nokind:*")
+
+
+def test_a_name_resolved_for_one_user_is_never_kept_for_another():
+    calls: list[str] = []
+
+    class Switching(CallableSource):
+        """Logs another user in while a name is being resolved for the one before."""
+
+        def normalise(self, name: str) -> str:
+            if not calls:
+                calls.append(name)
+                session.trigger(UserLoggedIn("bob"))
+            return name
+
+    source = Switching("mail", lambda name: name, read_only=True, private=True)
+    with PrefetchEngine(sources=[source]) as engine:
+        ann = engine.session("a", user="ann")
+        session = engine.session("s", user="ann")
+        session.peek("mail:x")
+        ann.put("mail:x", "ann's")
+        assert session.peek("mail:x") is None

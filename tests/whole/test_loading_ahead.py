@@ -503,3 +503,62 @@ def test_a_queued_item_that_is_predicted_again_as_unlikely_is_not_loaded():
     world.tell(HostIdle())
     world.run(5)
     assert world.loaded == []
+
+
+# ---- found by random worlds (test_random_worlds) ------------------------------------------------
+
+
+def test_a_background_item_that_waits_for_its_source_does_not_keep_the_planner_awake():
+    world = World(
+        sources=(SourceInfo(0, "db", "db", read_only=True, max_concurrency=1),),
+        default=Load(seconds=1.0, tokens=10),
+    )
+    world.submit([p(f"db:{n}", "documentation", 0.85, tokens=10) for n in "ab"])
+    world.run(0.5)
+    assert world.loaded == ["db:a"]
+    due = world.planner.next_deadline()
+    assert due is not None
+    assert due > world.now
+
+
+def test_two_submits_that_wait_for_the_same_load_are_both_told_of_its_end():
+    world = World(default=Load(seconds=0.05))
+    first = world.submit([p("file:a", "main_file", 0.9)])
+    second = world.submit([p("file:a", "main_file", 0.9)])
+    world.settle()
+    assert (first.immediate, second.immediate) == (True, True)
+
+
+def test_a_submit_taken_back_after_another_took_its_item_over_is_told_so():
+    world = World(default=Load(seconds=0.05))
+    first = world.submit([p("file:a", "main_file", 0.9)])
+    second = world.submit([p("file:a", "main_file", 0.9)])
+    world.tell(CancelPlan(first))
+    assert first.immediate is False
+    world.settle()
+    assert second.immediate is True
+
+
+def test_a_load_given_up_at_an_alternative_frees_that_source_when_it_ends():
+    world = World(
+        sources=(
+            SourceInfo(0, "first", "file", read_only=True),
+            SourceInfo(1, "second", "file", read_only=True),
+        ),
+        loads={"0/file:a": Load(error="gone"), "1/file:a": Load(seconds=40, heeds_cancel=False)},
+    )
+    world.submit([p("file:a", "main_file", 0.9)])
+    world.run(100)
+    assert world.planner.state.flights.at_source == {}
+
+
+def test_what_is_resident_past_its_age_is_loaded_again_when_it_is_predicted():
+    world = World(default=Load(max_age_s=10))
+    world.submit([p("file:a")])
+    world.settle()
+    world.run(9)
+    world.submit([p("file:a")])
+    world.run(2)
+    world.submit([p("file:a")])
+    world.settle()
+    assert world.loaded == ["file:a", "file:a"]
