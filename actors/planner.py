@@ -153,6 +153,8 @@ class Planner(EngineActor):
             self._aside.append(envelope)
             return LATER
         if isinstance(message, PlannerStatusQuery):
+            # Who asks wants all that came before it to have taken effect: a report rests on it.
+            self.after_batch()
             return self._status()
         later = False
         if reply is not NO_REPLY:

@@ -22,6 +22,8 @@ def pump(s: PlannerState, now: float) -> None:
 
 
 def _refuse_choked(s: PlannerState, now: float) -> None:
+    if not s.flights.stuck:
+        return
     for flight in s.queue.queued(Pool.DEMAND):
         while flight in s.queue and s.choked(flight.source):  # the alternative may be choked too
             s.queue.remove(flight)
@@ -32,6 +34,8 @@ def _refuse_choked(s: PlannerState, now: float) -> None:
 
 
 def _send(s: PlannerState, pool: Pool, now: float) -> None:
+    if not s.queue.length(pool):
+        return
     requests: list[LoadRequest] = []
     for flight in s.queue.queued(pool):
         if not s.slots.may_start(pool):
@@ -95,7 +99,7 @@ def handed(s: PlannerState) -> list[Flight]:
 
 
 def _grant_permits(s: PlannerState, now: float) -> None:
-    if deferred(s) or s.slots.permits_free() == 0:
+    if not s.flights.live or s.slots.permits_free() == 0 or deferred(s):
         return
     unused = s.slots.permits - len(s.slots.claims[Pool.P3])
     ready = sum(1 for flight in handed(s) if flight.ready_at <= now) - unused

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from prefetch_scheduler.policies import ending, submitting
+from prefetch_scheduler.policies import ending, following
 from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
@@ -191,7 +191,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
     s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
     if flight.expands:
-        submitting.await_follow_ups(s, flight, owner)
+        following.await_follow_ups(s, flight, owner)
 
 
 def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> Entry:

@@ -8,7 +8,14 @@ told again.
 
 from typing import assert_never
 
-from prefetch_scheduler.policies import changing, demanding, dispatching, loading, submitting
+from prefetch_scheduler.policies import (
+    changing,
+    demanding,
+    dispatching,
+    following,
+    loading,
+    submitting,
+)
 from prefetch_scheduler.policies.cache_events import CacheReport
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.planner_events import (
@@ -79,7 +86,7 @@ class PlannerMachine:
             case Surveyed():
                 submitting.on_surveyed(s, event, now)
             case Expanded():
-                submitting.on_expanded(s, event, now)
+                following.on_expanded(s, event, now)
             case PlannerTick():
                 self._tick(now)
             case Forsake():

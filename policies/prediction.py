@@ -93,12 +93,15 @@ def _number_fault(where: str, value: object, most: float, *, whole: bool) -> str
     return f"{where}: {shown(value)} is not a {'whole ' if whole else ''}number in 0..{most:g}"
 
 
+_ROLES = tuple(Role)
+
+
 def prediction_faults(where: str, item: Prediction) -> Iterable[str]:
     """Every fault of one prediction; `where` names it in the messages."""
     fault = key_fault(item.key)
     if fault is not None:
         yield f"{where}: {fault}"
-    if item.role not in list(Role):
+    if item.role not in _ROLES:
         yield f"{where}.role: {shown(item.role)} is not a role; allowed: {', '.join(Role)}"
     for name, value, most, whole in (
         ("confidence", item.confidence, 1, False),

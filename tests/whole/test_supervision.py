@@ -184,6 +184,20 @@ def test_limits_hold_while_planner_and_pools_are_killed(make: Make) -> None:
         for pool, credit in status.credits.items():
             assert 0 <= credit + status.running[pool] <= pool_capacity(engine.config, pool)
     assert most[0] <= engine.config.max_concurrent_fetches
+    # What a killed pool had begun runs out beside its repetition: only its credits are its own.
+    for turn in range(40):
+        engine.submit([main_file(f"k:b{turn}-{n}") for n in range(20)])
+        list(engine._runtime.pools.values())[turn % 5].tell(object())
+        if turn % 3 == 0:
+            engine.planner.tell(object())
+        assert engine.get(f"k:b{turn}-0").value == f"b{turn}-0"
+        status = engine.planner.ask(planner_actor.PlannerStatusQuery())
+        for pool, credit in status.credits.items():
+            assert 0 <= credit + status.running[pool] <= pool_capacity(engine.config, pool)
+    until(lambda: not sum(engine.planner.ask(planner_actor.PlannerStatusQuery()).running.values()))
+    status = engine.planner.ask(planner_actor.PlannerStatusQuery())
+    for pool, credit in status.credits.items():
+        assert credit == pool_capacity(engine.config, pool)  # none was lost, none made up
     assert engine.get("k:last").value == "last"
 
 

@@ -1,0 +1,157 @@
+"""From a plan to the queues: what it starts, takes over, replaces and sheds (D13, D17, D25)."""
+
+from prefetch_scheduler.policies import ending
+from prefetch_scheduler.policies.cache_events import Pin
+from prefetch_scheduler.policies.config import MAX_PINS
+from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
+from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.plan import Plan, PlanItem
+from prefetch_scheduler.policies.planner_events import ToCache, ToPool
+from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.pool_events import Withdraw
+from prefetch_scheduler.policies.sessions import (
+    PendingPlan,
+    PlanState,
+    SessionState,
+)
+from prefetch_scheduler.policies.vocabulary import (
+    Cause,
+    Lane,
+    Pool,
+    Priority,
+    Reason,
+)
+
+
+def drop_unrepeated(
+    s: PlannerState, session: SessionState, repeated: set[str], *, crossing: bool
+) -> None:
+    """What a submit ends (decision D25): under a new context all that it does not predict;
+
+    within a context only predicted items that are still queued.
+    """
+    for flight in s.flights.wanted_by(session.id):
+        if flight.stored in repeated:
+            continue
+        queued = flight.state in (State.QUEUED, State.HANDED)
+        if crossing:
+            ending.drop_want(s, flight, session.id, Reason.CONTEXT_CHANGED)
+        elif queued and flight.wants[session.id].cause is Cause.PREDICTION:
+            ending.drop_want(s, flight, session.id, Reason.REPLACED)
+
+
+def admit(
+    s: PlannerState,
+    session: SessionState,
+    pending: PendingPlan,
+    plan: Plan,
+    state: PlanState,
+    now: float,
+) -> None:
+    """Queue what the plan loads, and take over what is under way already."""
+    for item in plan.items:
+        if s.config.priorities.base[item.role] == Priority.P0:
+            _pin(s, session, item)
+        expected = (
+            item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED
+        )
+        if expected:
+            _expect(state, item)
+        want = Want(session.id, pending.cause, state.id, pending.depth)
+        if item.reason is Reason.PENDING:
+            flight = s.flights.live.get(item.stored)
+            if flight is not None:
+                flight.wants[session.id] = want
+                _rank_anew(s, flight, item)
+        elif item.admitted:
+            _enqueue(s, session, item, want, now)
+        elif item.lane is Lane.DEFERRED:
+            _defer(s, session, item)
+        if expected and item.stored in state.outstanding:
+            s.flights.live[item.stored].expected_by.add(state.id)
+
+
+def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:
+    """What is queued and now stated too unlikely is not loaded after all (decisions D4, D20)."""
+    flight = s.flights.live.get(item.stored)
+    if flight is None or flight.state not in (State.QUEUED, State.HANDED):
+        return
+    want = flight.wants.get(session.id)
+    if want is not None and want.cause is Cause.PREDICTION:
+        ending.drop_want(s, flight, session.id, item.reason)
+
+
+def _pin(s: PlannerState, session: SessionState, item: PlanItem) -> None:
+    """What is P0 by its role stays resident until the session ends (decision D13)."""
+    cached = item.reason is Reason.CACHED
+    if not cached and item.lane not in (Lane.IMMEDIATE, Lane.BACKGROUND):
+        return
+    if item.stored not in session.pins and len(session.pins) < MAX_PINS:
+        session.pins.add(item.stored)
+        s.emit(ToCache(Pin(item.stored, session.id)))
+
+
+def _expect(state: PlanState, item: PlanItem) -> None:
+    """A P0 or P1 item is waited for, or has failed already if it is not going to be loaded."""
+    if item.lane in (Lane.IMMEDIATE, Lane.BACKGROUND):
+        state.outstanding.add(item.stored)
+    else:
+        state.failed = True
+
+
+def _enqueue(
+    s: PlannerState, session: SessionState, item: PlanItem, want: Want, now: float
+) -> Flight:
+    background = item.lane is Lane.BACKGROUND
+    flight = Flight(
+        id=s.flights.next_id(),
+        stored=item.stored,
+        key=item.key,
+        name=item.key.partition(":")[2],
+        sources=s.table.by_kind[kind_of(item.key)],
+        source_at=s.first_prefetch_source(item.key),
+        cause=want.cause,
+        rank=Rank(item.priority, item.density, item.key),
+        pool=Pool.P3,
+        lane=item.lane,
+        session=session.id,
+        created_at=now,
+        ready_at=now + (s.config.background_start_delay_ms / 1000 if background else 0.0),
+        tokens=item.tokens,
+        load_s=item.load_s,
+        survey=item.survey,
+        reason="; ".join(item.reasons),
+        wants={session.id: want},
+    )
+    flight.pool = flight.own_pool
+    s.flights.add(flight)
+    s.queue.add(flight)
+    return flight
+
+
+def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
+    """A flight under way is predicted again: it keeps the more urgent of its sessions' ranks."""
+    others = len(flight.wants) > 1
+    rank = Rank(item.priority, item.density, item.key)
+    if (others or flight.waiters) and flight.rank.order < rank.order:
+        return
+    queued = s.queue.remove(flight)
+    flight.rank = rank
+    flight.lane = item.lane
+    if queued:
+        if flight.pool is not Pool.DEMAND:
+            flight.pool = flight.own_pool
+        s.queue.add(flight)
+    elif flight.state is State.HANDED and flight.own_pool is not Pool.P3:
+        flight.requeue = True
+        s.emit(ToPool(Pool.P3, Withdraw(flight.id)))
+
+
+def shed(s: PlannerState) -> list[Flight]:
+    """Drop the least valuable background items past what may wait (decision D17)."""
+    dropped: list[Flight] = []
+    while s.queue.length(Pool.P3) > s.config.max_background_queue:
+        flight = s.queue.least(Pool.P3)
+        ending.cancel(s, flight, Reason.QUEUE_FULL)
+        dropped.append(flight)
+    return dropped
