@@ -25,6 +25,7 @@ from prefetch_scheduler.policies.cache_events import (
     Read,
     Removed,
     Resident,
+    Stored,
     Unpin,
     Withdraw,
 )
@@ -106,13 +107,17 @@ class CacheLayer(EngineActor):
                 self._on_command(Put(entry), now)
             else:
                 self._entries.pop(entry.stored, None)
+        # Nothing has happened but what left the cache: stories and the planner are told no more.
+        self._events = [event for event in self._events if not isinstance(event, Note)]
+        self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
         self._on_command(Resident(), now)
 
     # ---- messages --------------------------------------------------------------------------
 
     def on_receive(self, message: CacheMessage) -> Any:
         now = self.now
-        self._drain(now)  # so that what it decides rests on the latest reads
+        # So that what it decides rests on the latest reads.
+        self._drain(now, retired=isinstance(message, Drain))
         match message:
             case Drain():
                 pass
@@ -171,14 +176,18 @@ class CacheLayer(EngineActor):
 
     # ---- readers' notes ----------------------------------------------------------------------
 
-    def _drain(self, now: float) -> None:
-        """Take in what readers have noted: hits exactly, recency as far as it was kept."""
+    def _drain(self, now: float, *, retired: bool = True) -> None:
+        """Take in what readers have noted: hits exactly, recency as far as it was kept.
+
+        `retired`: look at the tallies of ended sessions too; they hardly ever hold anything.
+        """
         view = self._view
         reads = [Read(stored, session, now) for stored, session in _popped(view.reads)]
         firsts: list[FirstRead] = list(_popped(view.first_reads))
         if reads or firsts:
             self._apply(self._machine.take_reads(reads, firsts, now))
-        for session, tally in [*view.tallies.items(), *self._kept.retired]:
+        tallies = [*view.tallies.items(), *(self._kept.retired if retired else ())]
+        for session, tally in tallies:
             hits = tally.take()
             if hits:
                 self._events.append(Hits(session, hits))

@@ -15,9 +15,9 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from prefetch_scheduler.actors.dead_letters import DeadLetters
-from prefetch_scheduler.actors.reply import EngineDegraded, InboxFull, reply_of
+from prefetch_scheduler.actors.reply import InboxFull, reply_of
 from prefetch_scheduler.actors.signals import SIGNALS, Stop
-from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.errors import EngineDegraded, PrefetchError
 
 DEFAULT_BOUND = 100_000
 """Messages that a lane holds unless it is told otherwise."""

@@ -18,12 +18,6 @@ class ActorCrashed(PrefetchError, RuntimeError):
     """The actor that owed the answer ended by an exception before it gave it."""
 
 
-class EngineDegraded(PrefetchError, RuntimeError):
-    """The actors do not run for now and are being rebuilt. Reads work, straight from the sources;
-    nothing is loaded ahead until then.
-    """
-
-
 class InboxFull(PrefetchError, RuntimeError):
     """The actor's inbox is at its bound; the message was not taken. Send less, or later."""
 

@@ -22,7 +22,6 @@ from prefetch_scheduler.actors.clock import SystemClock
 from prefetch_scheduler.actors.dead_letters import DeadLetters
 from prefetch_scheduler.actors.inbox import DEFAULT_BOUND, Inbox
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import EngineDegraded
 from prefetch_scheduler.actors.signals import Pulse, Stop
 from prefetch_scheduler.actors.slot_threads import IDLE_S, SlotThreads
 from prefetch_scheduler.actors.supervisor import (
@@ -35,7 +34,12 @@ from prefetch_scheduler.actors.supervisor import (
     Watch,
 )
 from prefetch_scheduler.actors.timer import Timer
-from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
+from prefetch_scheduler.policies.errors import (
+    EngineDegraded,
+    EngineFailed,
+    EngineStopped,
+    PrefetchError,
+)
 from prefetch_scheduler.policies.restarts import RestartRule
 
 logger = logging.getLogger(__name__)

@@ -36,6 +36,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import (
     ConfigError,
+    EngineDegraded,
     EngineFailed,
     EngineStopped,
     InvalidPrediction,
@@ -78,6 +79,7 @@ __all__ = [
     "Content",
     "ContextChanged",
     "ContextSwitched",
+    "EngineDegraded",
     "EngineFailed",
     "EngineStopped",
     "FileChanged",

@@ -210,8 +210,11 @@ def read_predictions(
     return tuple(result)
 
 
+_ROLES = tuple(Role)
+
+
 def _listed(reader: FieldReader, entry: Mapping[str, Any], path: str) -> Prediction:
-    role = reader.word(entry, "role", list(Role), path)
+    role = reader.word(entry, "role", _ROLES, path)
     if entry.get("role") is None:
         reader.fault(join(path, "role"), f"missing; expected one of {', '.join(Role)}")
     confidence = reader.number(entry, "confidence", path, high=1, required=True)

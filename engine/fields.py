@@ -131,12 +131,13 @@ class FieldReader:
             most: what bounds it where it has no `high`.
         """
         value = parent.get(name)
+        if value is None and not required:
+            return None
         path = join(where, name)
         kind = "a whole number" if whole else "a number"
         allowed = f"{kind} of at least 0" if high is None else f"{kind} in 0..{high:g}"
         if value is None:
-            if required:
-                self.fault(path, f"missing; expected {allowed}")
+            self.fault(path, f"missing; expected {allowed}")
             return None
         kinds = (int,) if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds):

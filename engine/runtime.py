@@ -40,7 +40,7 @@ from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import EngineDegraded, Reply
+from prefetch_scheduler.actors.reply import Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
@@ -52,7 +52,12 @@ from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
+from prefetch_scheduler.policies.errors import (
+    EngineDegraded,
+    EngineFailed,
+    EngineStopped,
+    PrefetchError,
+)
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
 from prefetch_scheduler.policies.slots import pool_capacity

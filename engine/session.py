@@ -12,7 +12,6 @@ from prefetch_scheduler.actors.reply import (
     ActorCrashed,
     AskTimeout,
     AsyncReply,
-    EngineDegraded,
     SyncReply,
 )
 from prefetch_scheduler.engine import events
@@ -23,7 +22,12 @@ from prefetch_scheduler.engine.submissions import accepted
 from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import InvalidPrediction, LoadTimeout, PrefetchError
+from prefetch_scheduler.policies.errors import (
+    EngineDegraded,
+    InvalidPrediction,
+    LoadTimeout,
+    PrefetchError,
+)
 from prefetch_scheduler.policies.keys import exactly, plain_key
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report

@@ -62,7 +62,10 @@ def habit_groups(session: SessionState) -> list[str]:
 def _newer_resident(s: PlannerState, stored: str, event: Demand) -> bool:
     """Whether the view holds something that the reader had not seen when it asked."""
     entry = s.resident.get(stored)
-    return entry is not None and entry.loaded_at > event.seen
+    if entry is not None and entry.loaded_at > event.seen:
+        return True
+    # A whole that came to be resident after the reader looked holds the part that it asks for.
+    return event.attempt == 0 and event.whole_stored in s.resident
 
 
 def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, now: float) -> None:

@@ -9,6 +9,7 @@
     ├── ResourceUnavailable    the resource cannot be had: go on without, or ask again later
     ├── LoadTimeout            it took too long: ask again, or go on without (also a TimeoutError)
     ├── EngineStopped          the engine is not running: start one (also a RuntimeError)
+    ├── EngineDegraded         go on: reads work, predictions do not (also a RuntimeError)
     └── EngineFailed           the engine gave up: read its log, start another (also a RuntimeError)
 """
 
@@ -55,6 +56,13 @@ class LoadTimeout(PrefetchError, TimeoutError):
 
 class EngineStopped(PrefetchError, RuntimeError):
     """The engine was not started, or has been stopped."""
+
+
+class EngineDegraded(PrefetchError, RuntimeError):
+    """The actors do not run for now and are being rebuilt.
+
+    Reads work, straight from the sources; nothing is loaded ahead until then.
+    """
 
 
 class EngineFailed(PrefetchError, RuntimeError):

@@ -133,11 +133,16 @@ def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:
     flight.pool = Pool.DEMAND if flight.waiters else flight.own_pool
     if flight.waiters and flight.prefetch_id == 0:
         flight.cause = Cause.DEMAND
+    _count_as_misses(s, flight)
+    s.queue.add(flight)
+
+
+def _count_as_misses(s: PlannerState, flight: Flight) -> None:
+    """Readers of which it was not known yet: the load that they joined had not begun."""
     for waiter in flight.waiters:
         if waiter.uncounted:
             waiter.uncounted = False
             s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
-    s.queue.add(flight)
 
 
 def _part(s: PlannerState, flight: Flight, item: PartLoaded, now: float) -> None:
@@ -366,6 +371,7 @@ def _pool_restarted(s: PlannerState, report: PoolReport, now: float) -> None:
         s.flights.free_source(flight)
         if flight.prefetch_id and not flight.used:
             s.count(PrefetchFailed(flight.prefetch_id, "its pool was restarted"))
+        _count_as_misses(s, flight)
         again(s, flight, now, demand=bool(flight.waiters))
     for flight in [f for f in s.flights.by_id.values() if f.state is State.GONE]:
         if flight.pool is report.pool:

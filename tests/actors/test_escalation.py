@@ -12,11 +12,22 @@ from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.children import ChildSpec, Watch
 from prefetch_scheduler.actors.inbox import Inbox
 from prefetch_scheduler.actors.loop import LoopActor
-from prefetch_scheduler.actors.reply import AskTimeout, EngineDegraded, SyncReply
+from prefetch_scheduler.actors.messages import (
+    PLANNER_CONTROL,
+    ContextChanged,
+    HostBusy,
+    Submit,
+)
+from prefetch_scheduler.actors.reply import AskTimeout, SyncReply
 from prefetch_scheduler.actors.signals import Ping, Stop
 from prefetch_scheduler.actors.system import ActorSystem, Rebuild, State
 from prefetch_scheduler.actors.timer import Timer
-from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
+from prefetch_scheduler.policies.errors import (
+    EngineDegraded,
+    EngineFailed,
+    EngineStopped,
+    PrefetchError,
+)
 from prefetch_scheduler.policies.restarts import RestartRule
 from support.actors import PATIENCE_S, Recorder
 
@@ -305,6 +316,14 @@ def test_whoever_must_know_is_told_what_was_not_delivered_and_why() -> None:
     inbox.put(Envelope("too late"))
     assert [message for message, _ in told] == ["too many", "waiting", "too late"]
     assert told[1][1] == "over"
+
+
+def test_a_change_of_context_keeps_its_place_behind_the_submits_before_it() -> None:
+    address = Address("planner", Inbox(), PLANNER_CONTROL)
+    submit, change, busy = Submit("s", ()), ContextChanged("s", "new"), HostBusy()
+    for message in (submit, change, busy):
+        address.tell(message)
+    assert messages(address.inbox) == [busy, submit, change]
 
 
 # ---- the timer -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.reading import Identity, Read, Reader, ReaderSession
@@ -44,11 +44,14 @@ from prefetch_scheduler.policies.pool import CancelRun, PoolMachine, Run
 from prefetch_scheduler.policies.pool_events import (
     CancelLoad,
     Expanded,
+    Fetch,
     LoadFailure,
     LoadResult,
+    Permit,
     PoolReport,
     RunEnded,
     RunPart,
+    Sender,
     Surveyed,
     SurveyNames,
 )
@@ -189,6 +192,8 @@ class RestlessWorld(World):
         self._published = PublishedView()
         self._marks: dict[int, str] = {}
         self._steps_at = 0
+        self._incarnations = dict.fromkeys(Pool, 1)
+        self._senders = {pool: Sender(1) for pool in Pool}
         self._machine_numbers: dict[int, int] = {}
         self.strict = not self.crashing
         super().__attrs_post_init__()
@@ -214,6 +219,8 @@ class RestlessWorld(World):
         self._arrive()
 
     def _tell(self, event: Any) -> None:
+        if isinstance(event, PoolReport) and event.reset:
+            self._senders[event.pool] = Sender(1, event.incarnation)
         effects = self.planner.handle(event, self.now, wall=self.now, today=self.today)
         for effect in effects:
             if isinstance(effect, Count):
@@ -294,6 +301,8 @@ class RestlessWorld(World):
         if isinstance(command, SurveyNames):
             self._survey(command)
             return
+        if isinstance(command, Fetch | Permit):  # credits hold for one incarnation of the pool
+            command = evolve(command, by=self._senders[pool])
         self._undelivered[pool] += 1
         lane = "cancels" if isinstance(command, CancelLoad) else "work"
         self.send(f"planner>{pool} {lane}", lambda: self._pool_takes(pool, command))
@@ -320,12 +329,15 @@ class RestlessWorld(World):
 
     def crash(self, pool: Pool) -> None:
         """The pool's actor fails and is replaced; what its code was doing goes on unheard."""
+        self._incarnations[pool] += 1
         machine = PoolMachine(
             pool,
             pool_capacity(self.config, pool),
             permits=pool is Pool.P3,
             batch=self.config.enable_batch_fetching,
             table=SourceTable(self.sources),
+            incarnation=self._incarnations[pool],
+            planner=1,
         )
         self.pools[pool] = machine
         self._pool_effects(pool, machine.start(self.now))

@@ -121,8 +121,19 @@ def busy(root: Path) -> Iterator[Busy]:
         assert (summary["cancelled"], summary["failed"], summary["wasted"]) == (0, 0, 0)
 
 
+MISTYPED = (
+    "max_prefetch_tokens",
+    "hot_cache_size",
+    "enable_batch_fetching",
+    "max_prefetch_token",
+)
+
+
 def one(key: str = "file:other.py", role: str = "main_file", confidence: Any = 0.9, **more: Any):
-    return [Prediction("file:other.py", "main_file", 0.9), Prediction(key, role, confidence, **more)]
+    return [
+        Prediction("file:other.py", "main_file", 0.9),
+        Prediction(key, role, confidence, **more),
+    ]
 
 
 BAD_CALLS: dict[str, tuple[Callable[[PrefetchEngine], object], type[Exception], str]] = {
@@ -284,7 +295,7 @@ def test_a_link_that_leaves_the_root_is_not_read(busy: Busy) -> None:
         assert after[name] == before[name], name
 
 
-# ---- recorded sessions and configurations ---------------------------------------------------------
+# ---- recorded sessions and configurations ----------------------------------------------------
 
 
 SESSION = {"event": "session", "t": 0.0, "id": "s", "project": "p"}
@@ -347,7 +358,12 @@ def test_a_configuration_of_a_wrong_type_is_refused_with_its_place(
     for fault, (line, name) in zip(
         sorted(faults),
         enumerate(
-            ("max_prefetch_tokens", "hot_cache_size", "enable_batch_fetching", "max_prefetch_token"),
+            (
+                "max_prefetch_tokens",
+                "hot_cache_size",
+                "enable_batch_fetching",
+                "max_prefetch_token",
+            ),
             start=2,
         ),
         strict=True,
@@ -359,7 +375,7 @@ def test_a_configuration_of_a_wrong_type_is_refused_with_its_place(
     assert busy.state() == before
 
 
-# ---- sources ----------------------------------------------------------------------------------------
+# ---- sources ---------------------------------------------------------------------------------
 
 
 def _raises(name: str) -> str:

@@ -416,3 +416,27 @@ def test_a_reader_whose_background_pool_gives_an_item_back_unasked_is_served_all
     outcome = world.read("file:a")
     world.settle()
     assert isinstance(outcome.result, Answer)
+
+
+def test_a_part_whose_whole_became_resident_meanwhile_is_not_loaded_by_itself():
+    world = World()
+    world.submit([p("file:a")])
+    world.settle()
+    outcome = Outcome(world.now)
+    demand = Demand("s", "file:a#meta", outcome, whole="file:a", whole_stored="file:a")
+    world.tell(demand)
+    assert isinstance(outcome.result, Retry)
+    assert world.loaded == ["file:a"]
+
+
+def test_a_reader_of_a_handed_over_item_whose_pool_is_restarted_is_counted():
+    world = World()
+    world.tell(HostBusy())
+    world.submit([p("file:a", "documentation")])
+    world.run(0.1)
+    reader = Outcome(world.now)
+    world.planner.handle(Demand("s", "file:a", reader, at=world.now), world.now)
+    world.tell(PoolReport(Pool.P3, credits=10, reset=True))
+    world.settle()
+    assert isinstance(reader.result, Answer)
+    assert counts(world) == (0, 0, 0, 1)

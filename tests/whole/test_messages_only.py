@@ -45,7 +45,9 @@ from prefetch_scheduler.policies.errors import (
 from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
 
-SKILL = "---\nname: systematic\ndescription: find the cause first\n---\n\n# Steps\n\nRead the error.\n"
+SKILL = (
+    "---\nname: systematic\ndescription: find the cause first\n---\n\n# Steps\n\nRead the error.\n"
+)
 CONFIG = Config(
     prefill=Prefill(project_switch={"shop": ("file:e.py",)}, user_login={"ann": ("file:f.py",)})
 )

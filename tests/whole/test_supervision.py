@@ -13,7 +13,6 @@ from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import Watch
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.planner import Planner
-from prefetch_scheduler.actors.reply import EngineDegraded
 from prefetch_scheduler.actors.supervisor import Supervisor
 from prefetch_scheduler.actors.system import Rebuild, State
 from prefetch_scheduler.engine import (
@@ -30,6 +29,7 @@ from prefetch_scheduler.engine import (
     runtime,
 )
 from prefetch_scheduler.engine.care import Care
+from prefetch_scheduler.policies.errors import EngineDegraded
 from prefetch_scheduler.policies.restarts import RestartRule
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.vocabulary import Pool
