@@ -20,12 +20,18 @@ from prefetch_scheduler.policies.story import StoryBook
 logger = logging.getLogger("prefetch_scheduler.metrics")
 
 
+HOLD_S = 1.0
+"""Real seconds that an alert must have stood before anyone is told."""
+
+
 class Ledgers:
     """What has been counted. Kept outside the actor, so that a restart loses nothing of it."""
 
     def __init__(self, accounting: Accounting, stories: StoryBook) -> None:
         self.accounting = accounting
         self.stories = stories
+        self.held: dict[tuple[str, str], tuple[float, Alert]] = {}
+        """Alerts that have not stood long enough: (session, name) -> when they have, and which."""
 
 
 class Metrics(EngineActor):
@@ -39,6 +45,8 @@ class Metrics(EngineActor):
         super().__init__(home)
         self._ledgers = ledgers
         self._publish = publish
+        self._held = ledgers.held
+        self._hold_s = HOLD_S / home.clock.real(1.0)
 
     def on_receive(self, message: MetricsMessage) -> Any:
         accounting = self._ledgers.accounting
@@ -65,8 +73,29 @@ class Metrics(EngineActor):
                 return
             self._ledgers.stories.handle(event, now, wall)
             for alert in self._ledgers.accounting.handle(event, now, wall, today):
-                _log(alert)
-                self._publish(alert)
+                self._hold(alert, now)
+
+    def _hold(self, alert: Alert, now: float) -> None:
+        """Tell of an alert once it has stood for a moment: hits are counted a little later than
+
+        misses, and what one message raises the next may clear.
+        """
+        place = (alert.session, str(alert.name))
+        if isinstance(alert, AlertRaised):
+            self._held[place] = (now + self._hold_s, alert)
+        elif self._held.pop(place, None) is None:
+            self._tell(alert)
+
+    def next_deadline(self) -> float | None:
+        return min((due for due, _ in self._held.values()), default=None)
+
+    def on_tick(self, now: float) -> None:
+        for place in [place for place, (due, _) in self._held.items() if due <= now]:
+            self._tell(self._held.pop(place)[1])
+
+    def _tell(self, alert: Alert) -> None:
+        _log(alert)
+        self._publish(alert)
 
 
 def _log(alert: Alert) -> None:

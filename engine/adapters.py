@@ -60,6 +60,7 @@ def predictions(given: object) -> tuple[Prediction, ...]:
     reader = FieldReader()
     if isinstance(given, Mapping):
         body = _predictor_body(reader, given)
+        _known(body)
         result = _from_predictor(reader, body)
         result = _with_recommendations(result, _recommendations(reader, body))
     elif isinstance(given, Iterable) and not isinstance(given, str | bytes):
@@ -71,6 +72,27 @@ def predictions(given: object) -> tuple[Prediction, ...]:
         )
     reader.check()
     return result
+
+
+_FIELDS = (
+    "timestamp",
+    "skills",
+    "files",
+    "behaviors",
+    "resources",
+    "prefetch_recommendations",
+    "confidence",
+)
+
+
+def _known(body: Mapping[Any, Any]) -> None:
+    """A mapping that holds nothing of the predictor's output is some other document."""
+    if body and not any(name in body for name in _FIELDS):
+        found = ", ".join(sorted(map(str, body)))
+        raise InvalidPrediction(
+            f"nothing of the Pattern Predictor's output in this mapping: it has {found}; expected"
+            f" some of {', '.join(_FIELDS)}, or a list of predictions with no key above it"
+        )
 
 
 def suggested_constraints(given: object) -> Constraints:

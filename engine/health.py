@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from attrs import frozen
 
 from prefetch_scheduler.actors.children import ChildHealth
@@ -30,7 +29,11 @@ class Health:
     """Messages that nobody will handle, by type."""
 
     def to_dict(self) -> dict[str, Any]:
-        return attrs.asdict(self)
+        """Plain mappings and lists, ready for JSON."""
+        import cattrs  # only here: it would add a tenth to the import of the library
+
+        plain: dict[str, Any] = cattrs.unstructure(self)
+        return plain
 
 
 def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:

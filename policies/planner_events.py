@@ -13,7 +13,7 @@ from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
-from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
 from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, RemovalCause
 
 DEFAULT_SESSION = "default"
@@ -27,7 +27,8 @@ class Submit:
 
     session: str
     predictions: tuple[Prediction, ...]
-    terms: Terms = field(factory=Terms)
+    terms: Terms = field(factory=Terms, converter=as_terms)
+    """`Constraints` are checked and taken too: a fault raises `InvalidPrediction` here."""
     context: str | None = None
     """The context they belong to; None: the session's present one."""
     ticket: Any = field(default=None, eq=False)

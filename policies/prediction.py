@@ -190,6 +190,19 @@ def checked_constraints(constraints: object) -> Terms:
     )
 
 
+def as_terms(given: object) -> Terms:
+    """Terms as they are, or constraints resolved.
+
+    Raises:
+        InvalidPrediction: neither, or the constraints have faults.
+    """
+    if isinstance(given, Terms):
+        return given
+    if given is None or isinstance(given, Constraints):
+        return checked_constraints(given)
+    raise InvalidPrediction(f"terms: expected Constraints, got {type(given).__name__}")
+
+
 def _checked_limits(limits: object, faults: list[str]) -> dict[str, float]:
     if limits is None:
         return {}

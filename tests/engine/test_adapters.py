@@ -379,3 +379,9 @@ def test_wrong_fields_of_an_intent_are_named():
         "entities.files[1]",
         "context_hints.suggested_skills",
     }
+
+
+def test_a_mapping_that_is_no_predictors_output_is_refused():
+    with pytest.raises(InvalidPrediction, match="a list of predictions with no key above it"):
+        adapters.predictions({"predictions": [{"key": "file:a", "role": "main_file"}]})
+    assert adapters.predictions({}) == ()

@@ -1,6 +1,7 @@
 """The facade on real files and real threads."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -557,3 +558,10 @@ def test_a_name_resolved_for_one_user_is_never_kept_for_another():
         session.peek("mail:x")
         ann.put("mail:x", "ann's")
         assert session.peek("mail:x") is None
+
+
+def test_health_is_ready_for_json(engine: PrefetchEngine):
+    health = json.loads(json.dumps(engine.health().to_dict()))
+    assert health["state"] == "ok"
+    assert {actor["name"] for actor in health["actors"]} >= {"planner", "cache", "metrics"}
+    assert health["queues"]["planner"][1] > 0
