@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from prefetch_scheduler.actors.clock import ScaledClock, SystemClock
+from prefetch_scheduler.actors.messages import PlannerStatus, PlannerStatusQuery
 from prefetch_scheduler.engine.facade import PrefetchEngine
 from prefetch_scheduler.engine.recorded_source import RecordedSource
 from prefetch_scheduler.engine.recording_events import AccessEvent, RecordedSession
@@ -26,6 +27,7 @@ from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.slots import pool_capacity
 
 SLOWEST, FASTEST = 1e-3, 1e6
 PATIENCE_S = 30.0
@@ -216,7 +218,7 @@ def surveyed_at(config: Config, speed: Speed) -> Config:
     return evolve(config, execution=evolve(execution, survey_timeout_ms=limit_ms))
 
 
-def settled_report(engine: ReplayEngine, within_s: float = SETTLE_S) -> Report:
+def settled_report(engine: PrefetchEngine, within_s: float = SETTLE_S) -> Report:
     """The totals, once each prefetch has ended as used, wasted, cancelled or failed.
 
     All sessions are over by then, so every prefetch does end; what the actors still have to tell
@@ -224,7 +226,19 @@ def settled_report(engine: ReplayEngine, within_s: float = SETTLE_S) -> Report:
     """
     deadline = time.monotonic() + within_s
     report = engine.total_report()
-    while report.snapshot.open and time.monotonic() < deadline:
+    while time.monotonic() < deadline and not (_at_rest(engine) and not report.snapshot.open):
         time.sleep(0.005)
         report = engine.total_report()
-    return report
+    return engine.total_report()
+
+
+def _at_rest(engine: PrefetchEngine) -> bool:
+    """Whether every pool has all its credits back: what it had begun has been reported by then,
+
+    also a load that was cancelled at the moment of its start.
+    """
+    status: PlannerStatus = engine.planner.ask(PlannerStatusQuery())
+    full = all(
+        credits_ == pool_capacity(engine.config, pool) for pool, credits_ in status.credits.items()
+    )
+    return full and not status.flights and not status.pending
