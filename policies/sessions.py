@@ -51,7 +51,6 @@ class PendingPlan:
     """Whether what the session queued before and this does not repeat is dropped (D25)."""
     crossing: bool = False
     """Whether it is the first submit under a new context: running loads are dropped too."""
-    survey_context: str | None = None
 
 
 @define(eq=False)
@@ -81,8 +80,6 @@ class SessionState:
     project: str | None = None
     user: str | None = None
     context: str | None = None
-    cancel_at: float | None = None
-    """When a change of context cancels what it no longer wants, unless a submit comes first."""
     plan: PlanState | None = None
     """The latest plan that a host submitted."""
     predicted: OrderedDict[str, str] = field(init=False, default=Factory(OrderedDict))
