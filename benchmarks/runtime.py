@@ -1,15 +1,9 @@
-"""What the actor runtime costs, and how fast it recovers: `python benchmarks/runtime.py`.
+"""What the actor runtime costs, and how fast it recovers: `python -m benchmarks.runtime`.
 
-Prints a table and writes `benchmarks/results/runtime.json`. Absolute figures depend on the machine;
-ratios are between two things measured in turn in the same run. Each figure is a median of several
-repetitions; the spread beside it is that of the middle half.
+Prints a table and writes `benchmarks/results/runtime.json`.
 """
 
-import argparse
 import gc
-import json
-import os
-import platform
 import random
 import statistics
 import sys
@@ -17,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pykka
-from attrs import evolve, frozen
+from attrs import evolve
 
+from benchmarks.figures import Figure, figure, finish, parser
 from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.messages import (
     POOL_CONTROL,
@@ -44,35 +38,7 @@ from prefetch_scheduler.policies.pool_events import LoadRequest
 from prefetch_scheduler.policies.restarts import RestartRule
 from prefetch_scheduler.policies.vocabulary import Pool
 
-RESULTS = Path(__file__).parent / "results" / "runtime.json"
 MS = 1000.0
-
-
-@frozen
-class Figure:
-    """One row of the table."""
-
-    name: str
-    value: float
-    unit: str
-    spread: tuple[float, float]
-    """The middle half of the repetitions."""
-    goal: float | None = None
-    at_most: bool = True
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the goal is met; None: there is none."""
-        if self.goal is None:
-            return None
-        return self.value <= self.goal if self.at_most else self.value >= self.goal
-
-
-def figure(
-    name: str, samples: list[float], unit: str, goal: float | None = None, *, at_most: bool = True
-) -> Figure:
-    quarters = statistics.quantiles(samples, n=4) if len(samples) > 1 else [samples[0]] * 3
-    return Figure(name, statistics.median(samples), unit, (quarters[0], quarters[2]), goal, at_most)
 
 
 # ---- crash to next message -------------------------------------------------------------------
@@ -365,29 +331,12 @@ def idle_cost(seconds: float) -> Figure:
     return figure("CPU of an idle engine, watchdog included", [share * 100], "%", 1)
 
 
-# ---- the table -------------------------------------------------------------------------------
-
-
-def table(figures: list[Figure]) -> str:
-    lines = [f"{'':62} {'median':>10} {'middle half':>19}  goal"]
-    for row in figures:
-        low, high = row.spread
-        goal = ""
-        if row.goal is not None:
-            sign = "<=" if row.at_most else ">="
-            goal = f"{sign} {row.goal:g} {row.unit} {'met' if row.met else 'MISSED'}"
-        lines.append(
-            f"{row.name:62} {row.value:10.3f} {low:9.3f} .. {high:6.3f} {row.unit:4} {goal}"
-        )
-    return "\n".join(lines)
+# ---- all of it -------------------------------------------------------------------------------
 
 
 def main() -> int:
     """Measure everything; the exit code is 1 where a goal is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the repetitions")
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     share = 5 if options.quick else 1
     figures = [
         *crashes(100 // share),
@@ -398,25 +347,7 @@ def main() -> int:
         *against_stock(15 // share),
         idle_cost(10.0 / share),
     ]
-    print(table(figures))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    report = {
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "figures": [
-            {
-                "name": row.name,
-                "median": row.value,
-                "middle_half": row.spread,
-                "unit": row.unit,
-                "goal": row.goal,
-                "met": row.met,
-            }
-            for row in figures
-        ],
-    }
-    options.output.write_text(json.dumps(report, indent=2) + "\n")
-    return 0 if all(row.met is not False for row in figures) else 1
+    return finish("runtime", figures, options)
 
 
 if __name__ == "__main__":
