@@ -185,8 +185,6 @@ def on_forsake(s: PlannerState, event: Forsake) -> None:
         ending.cancel(s, flight, Reason.HOST_CANCELLED)
         return
     s.queue.remove(flight)
-    if flight.prefetch_id == 0 and flight.wants:
-        flight.cause = next(iter(flight.wants.values())).cause
-        flight.source_at = s.first_prefetch_source(flight.key)
+    ending.leave_to_wants(s, flight)
     flight.pool = flight.own_pool
     s.queue.add(flight)

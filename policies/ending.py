@@ -19,6 +19,20 @@ def drop_want(s: PlannerState, flight: Flight, session: str, reason: Reason) -> 
         cancel(s, flight, reason)
 
 
+def leave_to_wants(s: PlannerState, flight: Flight) -> None:
+    """No reader waits for it any more: what is loaded from now on is loaded ahead, and counts so.
+
+    Nothing changes where nobody predicted it, or where its load was counted as a prefetch.
+    """
+    if flight.is_prefetch or flight.prefetch_id or not flight.wants:
+        return
+    flight.cause = next(iter(flight.wants.values())).cause
+    flight.source_at = s.first_prefetch_source(flight.key)
+    if not flight.tokens:
+        estimate = s.estimator.estimate(flight.source, flight.name, flight.survey, None, None)
+        flight.tokens, flight.load_s = estimate.tokens, estimate.load_s
+
+
 def cancel(s: PlannerState, flight: Flight, reason: Reason) -> None:
     """End a flight that no reader waits for, queued or running."""
     s.note(flight.key, "cancelled", reason, flight.owner)

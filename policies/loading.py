@@ -270,6 +270,7 @@ def again(s: PlannerState, flight: Flight, now: float, *, demand: bool) -> None:
         flight.pool = Pool.DEMAND
     else:
         flight.reloaded = True
+        ending.leave_to_wants(s, flight)
         flight.pool = flight.own_pool
     s.queue.add(flight, first=demand)
 

@@ -440,3 +440,19 @@ def test_a_reader_of_a_handed_over_item_whose_pool_is_restarted_is_counted():
     world.settle()
     assert isinstance(reader.result, Answer)
     assert counts(world) == (0, 0, 0, 1)
+
+
+def test_a_demand_load_that_is_done_again_only_for_a_prediction_counts_as_a_prefetch():
+    world = World(default=Load(seconds=1, tokens=70))
+    outcome = world.read("file:a")
+    world.run(0.1)
+    world.submit([p("file:a")])
+    world.tell(Forsake(outcome))
+    world.change("file:a")
+    world.settle()
+    assert world.loaded == ["file:a", "file:a"]  # the second for the prediction, and no reader
+    summary = world.summary()
+    assert summary["demand_loads"] == 1
+    assert (summary["total_prefetches"], summary["tokens_prefetched"]) == (1, 70)
+    assert world.read("file:a").waited == 0
+    assert world.summary()["used"] == 1

@@ -5,6 +5,7 @@ The count here is made of plain JSON; of the engine's code it uses nothing.
 
 import gzip
 import json
+import logging
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -111,7 +112,9 @@ class Heard:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+def heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Heard:
+    # The alerts of hundreds of small sessions would bury what a failed test says.
+    caplog.set_level(logging.ERROR, logger="prefetch_scheduler")
     ear = Heard()
     handle = Accounting.handle
 
