@@ -15,6 +15,7 @@ from prefetch_scheduler.engine.config_text import comment, default_yaml, manual
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.config_rules import (
     LONGEST_NAME,
+    Choice,
     KeyList,
     KeyLists,
     Number,
@@ -64,7 +65,7 @@ def _group(cls: type, description: str) -> dict[str, Any]:
 def _key(attribute: "attrs.Attribute[Any]") -> dict[str, Any]:
     rule: Rule = attribute.metadata["rule"]
     schema = {"description": comment(attribute), **_shape(rule)}
-    if isinstance(rule, Number | Switch):
+    if isinstance(rule, Number | Switch | Choice):
         schema["default"] = attribute.default
     return schema
 
@@ -79,6 +80,8 @@ def _shape(rule: Rule) -> dict[str, Any]:
             }
         case Switch():
             return {"type": "boolean"}
+        case Choice():
+            return {"type": "string", "enum": list(rule.words)}
         case Table():
             return {
                 "type": ["object", "null"],

@@ -9,6 +9,7 @@ import attrs
 from prefetch_scheduler.engine.config_file import TOP_KEY
 from prefetch_scheduler.policies.config import Config, ordered_keys
 from prefetch_scheduler.policies.config_rules import (
+    Choice,
     KeyList,
     KeyLists,
     Number,
@@ -85,6 +86,8 @@ def _detail(rule: Rule) -> str:
             return "lists of keys"
         case Switch():
             return "true or false"
+        case Choice():
+            return f"one of {', '.join(rule.words)}"
         case _:
             assert_never(rule)
 
@@ -119,7 +122,7 @@ def _key_table(fields: "Sequence[_Attribute[Any]]") -> list[str]:
 
 def _default(attribute: "_Attribute[Any]", rule: Rule) -> str:
     match rule:
-        case Number() | Switch():
+        case Number() | Switch() | Choice():
             return f"`{json.dumps(attribute.default)}`"
         case Table():
             return "below"

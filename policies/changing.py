@@ -299,7 +299,7 @@ def reload(s: PlannerState, notice: Removed, now: float) -> None:
     """What was read and has changed is loaded again in the background (decision D31)."""
     key = public_key(notice.stored)
     sources = s.prefetch_sources(key)
-    if not (sources and s.config.enable_speculative_prefetch) or notice.stored in s.flights.live:
+    if not (sources and s.reloads_on_change) or notice.stored in s.flights.live:
         return
     if notice.session not in s.sessions:
         return

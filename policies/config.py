@@ -11,6 +11,7 @@ import attrs
 from attrs import field, frozen
 
 from prefetch_scheduler.policies.config_fields import (
+    choice,
     group,
     key_list,
     key_lists,
@@ -21,7 +22,7 @@ from prefetch_scheduler.policies.config_fields import (
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
-from prefetch_scheduler.policies.vocabulary import Mode, Priority, Role, Urgency
+from prefetch_scheduler.policies.vocabulary import Mode, PolicyName, Priority, Role, Urgency
 
 MAX_PINS = 10
 """How many keys one session may pin (decision D13)."""
@@ -101,6 +102,9 @@ class Priorities:
 class Execution:
     """How loads are run (decisions D14 to D25)."""
 
+    policy: str = choice(
+        PolicyName.DEFAULT, "the rules by which loads are chosen", words=tuple(PolicyName)
+    )
     max_background_time_ms: float = number(
         2000.0, "a background load's claim to its slot", unit="milliseconds"
     )

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field
 
 from prefetch_scheduler.policies.config_rules import (
+    Choice,
     KeyList,
     KeyLists,
     Number,
@@ -35,6 +36,11 @@ def number(
 
 def switch(default: bool, help_: str) -> Any:
     return _ruled(Switch(), help_, default=default)
+
+
+def choice(default: str, help_: str, *, words: tuple[str, ...]) -> Any:
+    """A key that holds one of a closed list of words."""
+    return _ruled(Choice(tuple(map(str, words))), help_, default=str(default))
 
 
 def table(

@@ -62,6 +62,13 @@ class Switch:
     """True or false."""
 
 
+@frozen
+class Choice:
+    """One of a closed list of words."""
+
+    words: tuple[str, ...]
+
+
 @frozen(kw_only=True)
 class Table:
     """A number for each of a closed list of words; words left out keep their default."""
@@ -85,7 +92,7 @@ class KeyLists:
     """A list of resource keys for each of any names."""
 
 
-Rule = Number | Switch | Table | KeyList | KeyLists
+Rule = Number | Switch | Choice | Table | KeyList | KeyLists
 
 
 def settled(rule: Rule, value: Any) -> Any:
@@ -108,6 +115,8 @@ def settled(rule: Rule, value: Any) -> Any:
             return {k: settled(KeyList(), v) for k, v in value.items()}
         case Switch():
             return value
+        case Choice():
+            return str(value) if isinstance(value, str) else value
         case _:
             assert_never(rule)
 
@@ -129,6 +138,9 @@ def value_faults(rule: Rule, value: object, path: Path) -> Iterator[Fault]:
         case Switch():
             if not isinstance(value, bool):
                 yield path, f"{shown(value)} is not true or false{_advice(rule, value)}"
+        case Choice():
+            if value not in rule.words:
+                yield path, f"{shown(value)} is not one of {', '.join(rule.words)}"
         case Table():
             yield from _table_faults(rule, value, path)
         case KeyList():

@@ -28,6 +28,7 @@ from prefetch_scheduler.policies.sessions import (
 from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.vocabulary import PolicyName
 from prefetch_scheduler.policies.waiting import WaitingRoom
 
 
@@ -88,6 +89,12 @@ class PlannerState:
         session: str = "",
     ) -> None:
         self.out.append(Log(level, text, key, session))
+
+    @property
+    def reloads_on_change(self) -> bool:
+        """Whether what was read and has changed is loaded again unasked (decision D31)."""
+        chosen = self.config.execution.policy != PolicyName.SPECIFICATION
+        return chosen and self.config.enable_speculative_prefetch
 
     # ---- sessions and sources -------------------------------------------------------------
 

@@ -62,6 +62,13 @@ class Urgency(StrEnum):
     LOW = auto()
 
 
+class PolicyName(StrEnum):
+    """The rules by which a planner chooses what to load ahead."""
+
+    DEFAULT = auto()
+    SPECIFICATION = auto()  # the specification's alone: no reload on change
+
+
 class Mode(StrEnum):
     """Quality mode of the Token Economy Manager (decision D11)."""
 

@@ -1,0 +1,157 @@
+"""What the plain policies load ahead: nothing, all that is predicted, or what will be read.
+
+Each is asked for one load at a time, whenever a slot is free.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define, field
+
+from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
+from prefetch_scheduler.engine.simulation.future import Future
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.vocabulary import Priority
+
+LOOK_AHEAD = 100
+"""Distinct keys that `oracle` looks ahead."""
+_INSTANT_S = 1e-3
+"""Less than this is now: sums of times are not exact."""
+
+
+class Chooser(Protocol):
+    """Chooses what to load ahead in one session after another."""
+
+    priority: Priority
+    """Of what it loads, among the cache's victims, until it is read."""
+
+    def begin(self, session: RecordedSession) -> None:
+        """A session starts."""
+
+    def predicted(self, event: PredictEvent) -> None:
+        """Predictions came in."""
+
+    def passed(self, place: int) -> None:
+        """The event of that number has been applied."""
+
+    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+        """The key to load now, or None.
+
+        Args:
+            elapsed_s: seconds since the last event.
+            unread: prefetched entries under way, or resident and not read yet.
+            has: whether a key is resident or under way.
+        """
+
+    def wake_after(self) -> float | None:
+        """Seconds after the last event at which to ask again, though nothing else happened."""
+
+
+@define(eq=False)
+class Nothing:
+    """`none`: a cache, and no prefetching."""
+
+    priority: Priority = Priority.P2
+
+    def begin(self, session: RecordedSession) -> None:
+        pass
+
+    def predicted(self, event: PredictEvent) -> None:
+        pass
+
+    def passed(self, place: int) -> None:
+        pass
+
+    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+        del elapsed_s, unread, has
+        return None
+
+    def wake_after(self) -> float | None:
+        return None
+
+
+@define(eq=False)
+class Everything(Nothing):
+    """`everything`: each predicted key at once, in order; new predictions replace the queue."""
+
+    _queue: deque[str] = field(init=False, factory=deque)
+
+    def begin(self, session: RecordedSession) -> None:
+        self._queue.clear()
+
+    def predicted(self, event: PredictEvent) -> None:
+        self._queue = deque(dict.fromkeys(item.key for item in event.items))
+
+    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+        del elapsed_s, unread
+        while self._queue:
+            key = self._queue.popleft()
+            if not has(key):
+                return key
+        return None
+
+
+@define(eq=False)
+class Foresight(Nothing):
+    """`oracle` and `reachable`: the keys that will be read next, soonest first.
+
+    Only those of which the content stays good until then, and no more at a time than the cache
+    keeps unread; so nearly nothing that it loads is wasted.
+
+    Args:
+        config: of the cache, whose sizes and times bound what is worth loading yet.
+        look_ahead: how many distinct keys it looks ahead; None: to the end.
+        named_only: load only keys that a prediction of the session has named.
+    """
+
+    config: Config = field(kw_only=True)
+    look_ahead: int | None = field(kw_only=True, default=None)
+    named_only: bool = field(kw_only=True, default=False)
+    priority: Priority = Priority.P0  # unread ones must outlive those that were read
+    _future: Future | None = field(init=False, default=None)
+    _named: set[str] = field(init=False, factory=set)
+    _place: int = field(init=False, default=0)
+    _wake_after: float | None = field(init=False, default=None)
+
+    def begin(self, session: RecordedSession) -> None:
+        self._future = Future(session)
+        self._named.clear()
+        self._place = 0
+
+    def predicted(self, event: PredictEvent) -> None:
+        self._named.update(item.key for item in event.items)
+
+    def passed(self, place: int) -> None:
+        self._place = place
+
+    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+        self._wake_after = None
+        if self._future is None or unread >= self._most_unread:
+            return None
+        now = self._future.t(self._place)
+        for number, (use, good) in enumerate(self._future.uses(self._place)):
+            if number == self.look_ahead:
+                return None
+            if not good or (self.named_only and use.key not in self._named) or has(use.key):
+                continue
+            early = use.t - now - elapsed_s - self._longest_unread_s
+            if early <= _INSTANT_S:
+                return use.key
+            self._wake_after = elapsed_s + early  # those after it are read later still
+            return None
+        return None
+
+    def wake_after(self) -> float | None:
+        return self._wake_after
+
+    @property
+    def _most_unread(self) -> int:
+        config = self.config
+        sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
+        return int(config.cache.unread_share * sizes)
+
+    @property
+    def _longest_unread_s(self) -> float:
+        """Half of the time after which the cache gives up an unread entry: waits come on top."""
+        return (self.config.cache.warm_ttl_s + self.config.cache.cold_ttl_s) / 2
