@@ -14,14 +14,19 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from prefetch_scheduler.engine.cli import config_command, plan_command, replay_command
+from prefetch_scheduler.engine.cli import (
+    config_command,
+    plan_command,
+    replay_command,
+    simulate_command,
+)
 from prefetch_scheduler.engine.cli.output import complain
 from prefetch_scheduler.policies.errors import PrefetchError
 
 PROGRAM = "prefetch-scheduler"
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_COMMANDS = (replay_command, plan_command, config_command)
+_COMMANDS = (replay_command, simulate_command, plan_command, config_command)
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _LOG = logging.getLogger("prefetch_scheduler")
 

@@ -78,6 +78,7 @@ class Everything(Nothing):
     _queue: deque[str] = field(init=False, factory=deque)
 
     def begin(self, session: RecordedSession) -> None:
+        del session
         self._queue.clear()
 
     def predicted(self, event: PredictEvent) -> None:

@@ -198,9 +198,7 @@ class EngineHost:
             if entry is not None:
                 return self._hit(key, entry, counted=counted)
             ticket = _Ticket()
-            self._tell(
-                Demand(self._session, key, ticket, asked, attempt=attempt, counted=counted)
-            )
+            self._tell(Demand(self._session, key, ticket, asked, attempt=attempt, counted=counted))
             while ticket.answer is None:
                 self._step(self._next_due())
             match ticket.answer:
@@ -293,9 +291,7 @@ class EngineHost:
         today = int(self.now // DAY_S) + 1 if self.apart else 1
         while self._inbox:
             event = self._inbox.popleft()
-            self._planner_effects(
-                self.planner.handle(event, self.now, wall=self.now, today=today)
-            )
+            self._planner_effects(self.planner.handle(event, self.now, wall=self.now, today=today))
         due = self.planner.next_deadline()
         self._planner_due = _NEVER if due is None else due
 
@@ -384,5 +380,3 @@ class EngineHost:
         elif isinstance(event, PrefetchUsed):
             self.trace.used(event.id)
         self.accounting.handle(event, self.now, self.now, 1)
-
-

@@ -8,6 +8,7 @@ would not be so over the reads that waited, since prefetching leaves the hard on
 import math
 from array import array
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
@@ -54,35 +55,30 @@ class Waits:
         return [[bound, held] for bound, held in zip(BUCKETS_S, counts, strict=False)]
 
 
-@define(eq=False)
-class Figures:
-    """What one policy came to."""
+def policy_figures(waits: Waits, counts: Counts) -> dict[str, Any]:
+    """What one policy came to: the contract's fields but for `hidden_fraction`, which needs the
+    waits of `none`. A rate of nothing is None.
+    """
+    p50, p99 = waits.percentiles(0.5, 0.99)
+    return {
+        "wait_s": round(waits.total_s, 6),
+        "hit_rate": _rounded(counts.hit_rate),
+        "late_hit_rate": _rounded(ratio(counts.late_hits, counts.reads)),
+        "prefetch_accuracy": _rounded(counts.accuracy),
+        "prefetches": counts.prefetches,
+        "tokens_prefetched": counts.tokens_prefetched,
+        "tokens_wasted": counts.tokens_wasted,
+        "wasted_fraction": _rounded(counts.wasted_fraction),
+        "demand_p50_ms": round(p50 * 1000, 3),
+        "demand_p99_ms": round(p99 * 1000, 3),
+    }
 
-    waits: Waits
-    counts: Counts
 
-    def to_dict(self, base_wait_s: float) -> dict[str, Any]:
-        """The contract's fields; a rate of nothing is None.
-
-        Args:
-            base_wait_s: what `none` waited in all.
-        """
-        counts, wait_s = self.counts, self.waits.total_s
-        p50, p99 = self.waits.percentiles(0.5, 0.99)
-        waited = ratio(wait_s, base_wait_s)
-        return {
-            "wait_s": round(wait_s, 6),
-            "hidden_fraction": None if waited is None else _rounded(1 - waited),
-            "hit_rate": _rounded(counts.hit_rate),
-            "late_hit_rate": _rounded(ratio(counts.late_hits, counts.reads)),
-            "prefetch_accuracy": _rounded(counts.accuracy),
-            "prefetches": counts.prefetches,
-            "tokens_prefetched": counts.tokens_prefetched,
-            "tokens_wasted": counts.tokens_wasted,
-            "wasted_fraction": _rounded(counts.wasted_fraction),
-            "demand_p50_ms": round(p50 * 1000, 3),
-            "demand_p99_ms": round(p99 * 1000, 3),
-        }
+def with_hidden(figures: Mapping[str, Any], base_wait_s: float) -> dict[str, Any]:
+    """The figures with `hidden_fraction`, against what `none` waited in all."""
+    waited = ratio(figures["wait_s"], base_wait_s)
+    hidden = None if waited is None else _rounded(1 - waited)
+    return {"wait_s": figures["wait_s"], "hidden_fraction": hidden, **figures}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -72,7 +72,7 @@ class Lognormal:
         return min(max(self.median_s * math.exp(self.sigma * level), SHORTEST_S), LONGEST_S)
 
     def __str__(self) -> str:
-        return f"lognormal:{self.median_s:g},{self.sigma:g}"
+        return f"lognormal:{self.median_s!r},{self.sigma!r}"
 
 
 @frozen

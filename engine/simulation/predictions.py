@@ -59,7 +59,7 @@ class Predictor:
 
     def __str__(self) -> str:
         if self.quality is Quality.CALIBRATED:
-            return f"{self.quality}:{self.probability:g}"
+            return f"{self.quality}:{self.probability!r}"
         return str(self.quality)
 
 

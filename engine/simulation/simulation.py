@@ -13,7 +13,7 @@ from prefetch_scheduler.engine.simulation.choosers import (
     Nothing,
 )
 from prefetch_scheduler.engine.simulation.engine_host import EngineHost, source_table
-from prefetch_scheduler.engine.simulation.figures import Figures, Waits
+from prefetch_scheduler.engine.simulation.figures import Waits, policy_figures
 from prefetch_scheduler.engine.simulation.host import Host, run_session
 from prefetch_scheduler.engine.simulation.loads import AsRecorded, LoadLaw
 from prefetch_scheduler.engine.simulation.plain_host import PlainHost
@@ -25,6 +25,9 @@ from prefetch_scheduler.policies.vocabulary import PolicyName
 
 BASE = "none"
 """The policy against which hidden latency is measured."""
+
+MOST_TRACED = 150
+"""Loads of a session that a time line still shows legibly."""
 
 MakeHost = Callable[[Config, SourceTable], Host]
 
@@ -43,7 +46,7 @@ POLICIES: dict[str, MakeHost] = {
     "specification": _engine(PolicyName.SPECIFICATION),
     "reachable": lambda config, _: PlainHost(config, Foresight(config=config, named_only=True)),
     "oracle": lambda config, _: PlainHost(config, Foresight(config=config, look_ahead=LOOK_AHEAD)),
-    "default": lambda config, table: EngineHost(config, table),
+    "default": EngineHost,
 }
 """Every policy by name, and what plays it."""
 
@@ -61,38 +64,89 @@ class Setting:
 class PolicyRun:
     """One policy, from session to session."""
 
+    name: str
     setting: Setting
     host: Host
     waits: Waits = field(init=False, factory=Waits)
+    liveliest: Trace | None = field(init=False, default=None)
+    """The session for a time line: of those with few enough loads, the one with most of them."""
 
     @classmethod
     def of(cls, name: str, setting: Setting, kinds: Iterable[str]) -> "PolicyRun":
         """The policy of that name; `kinds` are those that have a source."""
-        return cls(setting, POLICIES[name](setting.config, source_table(kinds)))
+        return cls(name, setting, POLICIES[name](setting.config, source_table(kinds)))
 
     def run(self, session: RecordedSession) -> Trace:
         """One more session, its predictions already made."""
         trace = run_session(self.host, session, self.setting.load.of(session))
         self.waits.add(trace)
+        best = len(self.liveliest.loads) if self.liveliest is not None else 0
+        if best < len(trace.loads) <= MOST_TRACED:
+            self.liveliest = trace
         return trace
 
-    def figures(self) -> Figures:
-        return Figures(self.waits, self.host.counts())
+    def result(self) -> dict[str, Any]:
+        """Plain data: `figures` (without `hidden_fraction`), `waits`, `timeline`."""
+        timeline = None if self.liveliest is None else as_timeline(self.name, self.liveliest)
+        return {
+            "figures": policy_figures(self.waits, self.host.counts()),
+            "accesses": self.waits.count,
+            "waits": self.waits.histogram(),
+            "timeline": timeline,
+        }
 
 
 def simulate(
-    sessions: Sequence[RecordedSession], names: Sequence[str], setting: Setting, kinds: Iterable[str]
-) -> dict[str, Any]:
-    """The document of `simulate --json`."""
+    sessions: Iterable[RecordedSession],
+    names: Sequence[str],
+    setting: Setting,
+    kinds: Iterable[str],
+    seen: Callable[[int], None] = lambda _: None,
+) -> dict[str, dict[str, Any]]:
+    """Run all sessions under each of the policies; what came of each, by name.
+
+    Args:
+        sessions: in the order in which learned statistics carry over.
+        names: keys of `POLICIES`.
+        setting: loads, predictions and configuration.
+        kinds: the kinds of key that have a source.
+        seen: told after each session how many there have been.
+    """
     kinds = sorted(set(kinds))
-    runs = {name: PolicyRun.of(name, setting, kinds) for name in dict.fromkeys((BASE, *names))}
-    for session in sessions:
+    runs = [PolicyRun.of(name, setting, kinds) for name in names]
+    for number, session in enumerate(sessions, 1):
         told = setting.predictor.applied(session)
-        for run in runs.values():
+        for run in runs:
             run.run(told)
-    base_s = runs[BASE].waits.total_s
+        seen(number)
+    return {run.name: run.result() for run in runs}
+
+
+def as_timeline(policy: str, trace: Trace) -> dict[str, Any]:
+    """One session as plain data for a time line; all times in seconds since its start."""
     return {
-        "sessions": len(sessions),
-        "accesses": runs[BASE].waits.count,
-        "policies": {name: runs[name].figures().to_dict(base_s) for name in names},
+        "session": trace.session,
+        "policy": policy,
+        "duration_s": round(trace.duration_s, 6),
+        "loads": [
+            {
+                "key": load.key,
+                "start_s": round(load.start_s, 6),
+                "finish_s": round(load.finish_s, 6),
+                "cause": "prefetch" if load.prefetch else "demand",
+                "used": load.used,
+                "tokens": load.tokens,
+            }
+            for load in trace.loads.values()
+            if load.finish_s is not None
+        ],
+        "waits": [
+            {
+                "key": read.key,
+                "start_s": round(read.start_s, 6),
+                "finish_s": round(read.finish_s, 6),
+                "kind": str(read.kind),
+            }
+            for read in trace.reads
+        ],
     }
