@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,8 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.recorder import Recorded, recorder_of
+from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
@@ -24,7 +27,7 @@ from prefetch_scheduler.engine.sources.registry import Expand, SourceRegistry
 from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import ConfigError, PrefetchError
+from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
@@ -44,6 +47,8 @@ class PrefetchEngine:
     Args:
         config: a `Config`, a mapping, the path of a YAML file, or None for the defaults.
         sources: where content comes from; of several for one kind, later ones are alternatives.
+        record: where to record what hosts do, as sessions that `prefetch-scheduler simulate` and
+            `replay` take: `NAME.jsonl` or `NAME.jsonl.gz`. See docs/simulation.md.
         expand: returns further predictions that loaded content gives rise to (decision D23).
         clock: the engine's time; None: real time.
 
@@ -60,11 +65,10 @@ class PrefetchEngine:
         expand: Expand | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if record is not None:
-            raise ConfigError("record: recording sessions is not built yet; leave it out")
         registry = SourceRegistry(sources, expand=expand)
         self._runtime = Runtime(load_config(config), registry, clock)
-        self._default = Session(self._runtime, DEFAULT_SESSION, None)
+        self._recorder = None if record is None else recorder_of(self._runtime, record)
+        self._default = self._new_session(DEFAULT_SESSION)
         self._sessions: dict[str, Session] = {DEFAULT_SESSION: self._default}
         self._lock = threading.Lock()
         self._started = False
@@ -84,6 +88,8 @@ class PrefetchEngine:
                 raise self._runtime.stopped_error()
             if self._started:
                 raise PrefetchError("the engine has been started already; start it once")
+            if self._recorder is not None:
+                self._recorder.start()
             self._started = True
         self._runtime.start()
         self._default.trigger(events.SessionStarted())
@@ -106,8 +112,11 @@ class PrefetchEngine:
             if running_loop() is None:  # else it might block the very code that is waited for
                 self._ended.wait(limit)
             return
+        deadline = time.monotonic() + limit
         try:
-            self._runtime.stop(limit)
+            if self._recorder is not None:
+                self._recorder.close(limit / 2)
+            self._runtime.stop(max(0.0, deadline - time.monotonic()))
         finally:
             self._ended.set()
 
@@ -159,15 +168,22 @@ class PrefetchEngine:
         with self._lock:
             found = self._sessions.get(id)
             if found is None:
-                found = self._sessions[id] = Session(
-                    self._runtime, id, user, forget=self._forget_session
-                )
+                found = self._sessions[id] = self._new_session(id, project, user)
                 new = True
             else:
                 new = False
         if new:
             found.trigger(events.SessionStarted(project, user))
         return found
+
+    def _new_session(
+        self, id_: str, project: str | None = None, user: str | None = None
+    ) -> Session:
+        if self._recorder is None:
+            return Session(self._runtime, id_, user, forget=self._forget_session)
+        return RecordingSession(
+            self._runtime, id_, user, self._recorder, project, forget=self._forget_session
+        )
 
     def _forget_session(self, id_: str) -> None:
         """An ended session leaves nothing behind here; its id may be used again."""
@@ -263,6 +279,10 @@ class PrefetchEngine:
             TypeError: `callback` is no plain function; nothing would await an async one.
         """
         return self._runtime.subscribers.subscribe(callback)
+
+    def recorded(self) -> Recorded | None:
+        """What has been recorded so far, and what was lost; None where nothing is."""
+        return None if self._recorder is None else self._recorder.recorded()
 
     @property
     def config(self) -> Config:

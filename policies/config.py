@@ -216,6 +216,21 @@ class Prefill:
 
 
 @frozen(kw_only=True)
+class Recording:
+    """How sessions are recorded, where the host asks for it."""
+
+    hash_keys: bool = switch(
+        False, "write hashes in place of the names of keys, sessions, projects and contexts"
+    )
+    max_file_mb: float = number(
+        64.0, "a recording that would grow beyond it is set aside", unit="megabytes", low=0.001
+    )
+    files_kept: int = number(
+        4, "files of a recording, those set aside among them", unit="files", low=1, high=1000
+    )
+
+
+@frozen(kw_only=True)
 class Config:
     """The effective configuration of one engine.
 
@@ -270,6 +285,9 @@ class Config:
     prefill: Prefill = field(
         factory=Prefill,
         metadata=group(Prefill, "what is loaded at a trigger, before any prediction"),
+    )
+    recording: Recording = field(
+        factory=Recording, metadata=group(Recording, "how sessions are recorded, if they are")
     )
 
     @property
