@@ -61,7 +61,7 @@ def admit(
         if item.reason is Reason.PENDING:
             flight = s.flights.live.get(item.stored)
             if flight is not None:
-                flight.wants[session.id] = want
+                s.flights.want(flight, want)
                 _rank_anew(s, flight, item)
         elif item.admitted:
             _enqueue(s, session, item, want, now)
@@ -125,7 +125,7 @@ def _enqueue(
     )
     flight.pool = flight.own_pool
     s.flights.add(flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
     return flight
 
 
@@ -141,7 +141,7 @@ def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
     if queued:
         if flight.pool is not Pool.DEMAND:
             flight.pool = flight.own_pool
-        s.queue.add(flight)
+        s.enqueue(flight)
     elif flight.state is State.HANDED and flight.own_pool is not Pool.P3:
         flight.requeue = True
         s.emit(ToPool(Pool.P3, Withdraw(flight.id)))

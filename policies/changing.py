@@ -207,7 +207,7 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
             reason="pinned",
         )
         s.flights.add(flight)
-        s.queue.add(flight)
+        s.enqueue(flight)
     flight.pin_for.add(session.id)
 
 
@@ -327,5 +327,5 @@ def reload(s: PlannerState, notice: Removed, now: float) -> None:
         wants={notice.session: Want(notice.session, Cause.RELOAD)},
     )
     s.flights.add(flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
     s.note(key, "reload queued", "changed after it was read", notice.session)

@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
-from prefetch_scheduler.policies.flights import FlightTable
+from prefetch_scheduler.policies.flights import Flight, FlightTable
 from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.metrics_events import MetricsEvent, Note
 from prefetch_scheduler.policies.planner_events import Count, Log, PlannerEffect
@@ -27,7 +27,9 @@ from prefetch_scheduler.policies.sessions import (
 )
 from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.vocabulary import Pool
 from prefetch_scheduler.policies.waiting import WaitingRoom
 
 
@@ -38,6 +40,7 @@ class PlannerState:
     slots: Slots = field(init=False)
     flights: FlightTable = field(init=False, factory=FlightTable)
     queue: WaitingRoom = field(init=False, factory=WaitingRoom)
+    unstarted: Unstarted = field(init=False)
     availability: Availability = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
@@ -66,6 +69,7 @@ class PlannerState:
     def __attrs_post_init__(self) -> None:
         run = self.config.execution
         self.slots = Slots(self.config)
+        self.unstarted = Unstarted(self.flights)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
 
     # ---- effects --------------------------------------------------------------------------
@@ -88,6 +92,12 @@ class PlannerState:
         session: str = "",
     ) -> None:
         self.out.append(Log(level, text, key, session))
+
+    def enqueue(self, flight: Flight, *, first: bool = False) -> None:
+        """Let a flight wait for a slot in its pool's queue."""
+        self.queue.add(flight, first=first)
+        if flight.pool is Pool.P3:
+            self.unstarted.add(flight)
 
     # ---- sessions and sources -------------------------------------------------------------
 
