@@ -8,7 +8,7 @@ it by a bounded step. Every table forgets what was used longest ago.
 from collections import OrderedDict
 from collections.abc import Hashable
 from math import exp, log
-from typing import Generic, TypeVar
+from typing import NamedTuple, TypeVar
 
 from attrs import define, field, frozen
 
@@ -47,38 +47,33 @@ class LogMean:
 
     def add(self, sample: float) -> None:
         step = sample - self.mean
-        if self.count > 1:
-            step = max(-OUTLIER, min(OUTLIER, step))
-        self.count = min(self.count + 1, MEMORY)
-        self.mean += step / self.count
+        count = self.count
+        if count > 1 and not -OUTLIER <= step <= OUTLIER:
+            step = OUTLIER if step > 0 else -OUTLIER
+        if count < MEMORY:
+            self.count = count = count + 1
+        self.mean += step / count
 
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@define
-class _Bounded(Generic[K, V]):
+class _Bounded(OrderedDict[K, V]):
     """A mapping that forgets what was set longest ago."""
 
-    capacity: int
-    _items: OrderedDict[K, V] = field(init=False, factory=OrderedDict)
-
-    def get(self, key: K) -> V | None:
-        return self._items.get(key)
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
 
     def put(self, key: K, value: V) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > self.capacity:
-            self._items.popitem(last=False)
-
-    def __len__(self) -> int:
-        return len(self._items)
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self._capacity:
+            self.popitem(last=False)
 
 
-@frozen
-class _Known:
+class _Known(NamedTuple):
     """What was seen of one name: its source's own estimate then, and what it really was."""
 
     stated: float | None
@@ -138,14 +133,14 @@ class Quantity:
     ) -> None:
         """A load of that name came to `actual`; the source had stated `stated` before."""
         self._names.put((source, name), _Known(stated, actual))
-        groups: tuple[Group, ...] = (None,)
+        sample = self._log(actual)
         if source is not None:
-            groups = ((source, suffix), source, None)
-        for group in groups:
-            _learn(self._seen, group, self._log(actual))
+            _learn(self._seen, (source, suffix), sample)
+            _learn(self._seen, source, sample)
+        _learn(self._seen, None, sample)
         if stated is not None:
             group = (source, suffix) if source is not None else None
-            _learn(self._ratios, group, self._log(actual) - self._log(stated), prior=PRIOR)
+            _learn(self._ratios, group, sample - self._log(stated), prior=PRIOR)
 
     @property
     def remembered(self) -> tuple[int, int]:
@@ -160,9 +155,13 @@ class Quantity:
 
 
 def _learn(table: _Bounded[Group, LogMean], group: Group, sample: float, *, prior: int = 0) -> None:
-    mean = table.get(group) or LogMean(count=prior)
+    mean = table.get(group)
+    if mean is None:
+        mean = LogMean(count=prior)
+        table.put(group, mean)
+    else:
+        table.move_to_end(group)
     mean.add(sample)
-    table.put(group, mean)
 
 
 @define
