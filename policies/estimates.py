@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from attrs import define, field, frozen
 
-from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS, within
+from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
 
@@ -244,7 +244,7 @@ class Estimator:
 
 def _sound(figure: float | None, most: float) -> float | None:
     """The figure, unless it is none that a size or time can have."""
-    return figure if within(figure, most) else None
+    return figure if figure is not None and 0 <= figure <= most else None
 
 
 def _stated(surveyed: float | None, constant: float | None, most: float) -> float | None:

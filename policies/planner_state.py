@@ -8,7 +8,7 @@ The planner's rules are functions over this state, grouped by what they react to
 from collections import OrderedDict
 from typing import Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.config import Config
@@ -31,6 +31,17 @@ from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.vocabulary import Pool
 from prefetch_scheduler.policies.waiting import WaitingRoom
+
+
+@frozen
+class _Kind:
+    """The sources of one kind."""
+
+    prefetched: tuple[SourceInfo, ...]
+    """Those that may be prefetched."""
+    first: int
+    """Place of the first of these among all of the kind; 0 if there is none."""
+    private: bool
 
 
 @define(eq=False)
@@ -65,6 +76,7 @@ class PlannerState:
     wall: float = field(init=False, default=0.0)
     today: int = field(init=False, default=0)
     out: list[PlannerEffect] = field(init=False, factory=list)
+    _kinds: dict[str, _Kind] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         run = self.config.execution
@@ -110,19 +122,34 @@ class PlannerState:
 
     def stored(self, key: str, session: SessionState) -> str:
         """The cache key of a resource as this session sees it."""
-        return cache_key(key, session.user, private=self.table.is_private(kind_of(key)))
+        return cache_key(key, session.user, private=self._kind(key).private)
 
     def may_prefetch(self, source: SourceInfo) -> bool:
         """Prediction is never permission: read-only, and remote only where the host opted in."""
         return source.read_only and (not source.remote or self.config.execution.prefetch_remote)
 
     def prefetch_sources(self, key: str) -> tuple[SourceInfo, ...]:
-        return tuple(s for s in self.table.by_kind.get(kind_of(key), ()) if self.may_prefetch(s))
+        return self._kind(key).prefetched
 
     def first_prefetch_source(self, key: str) -> int:
         """Place of the first source of the key's kind that may be prefetched; 0 if none may."""
-        sources = self.table.by_kind.get(kind_of(key), ())
-        return next((i for i, source in enumerate(sources) if self.may_prefetch(source)), 0)
+        return self._kind(key).first
+
+    def _kind(self, key: str) -> "_Kind":
+        """What follows from a key's kind, worked out once."""
+        name = kind_of(key)
+        found = self._kinds.get(name)
+        if found is None:
+            sources = self.table.by_kind.get(name, ())
+            places = [i for i, source in enumerate(sources) if self.may_prefetch(source)]
+            found = _Kind(
+                prefetched=tuple(sources[place] for place in places),
+                first=places[0] if places else 0,
+                private=self.table.is_private(name),
+            )
+            if sources:  # a host may name any number of kinds that do not exist
+                self._kinds[name] = found
+        return found
 
     def source_open(self, source: SourceInfo, *, demand: bool) -> bool:
         """Whether the source takes one more load (decision D15).

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import assert_never
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 
 from prefetch_scheduler.policies.pool_events import (
     Abandoned,
@@ -151,6 +151,9 @@ class PoolMachine:
 
         Runtime complexity: O(log n) for each request concerned.
         """
+        if type(event) is RunEnded:  # the most frequent by far
+            self._ended(event)
+            return self._take_effects(False)
         reset = False
         match event:
             case Fetch(by=by) | Permit(by=by) if self.outdated(by):
@@ -402,20 +405,34 @@ class PoolMachine:
 def merged(reports: Iterable[PoolReport | UnderWay]) -> list[PoolReport | UnderWay]:
     """The same reports in as few as possible: a reset voids what was granted before it."""
     result: list[PoolReport | UnderWay] = []
+    alike: list[PoolReport] = []
     for report in reports:
-        last = result[-1] if result else None
-        if (
-            not isinstance(report, PoolReport)
-            or not isinstance(last, PoolReport)
-            or report.reset
-            or report.planner != last.planner
-        ):
+        if not isinstance(report, PoolReport):
+            result.extend(_as_one(alike))
+            alike = []
             result.append(report)
             continue
-        result[-1] = evolve(
-            last,
-            reports=last.reports + report.reports,
-            credits=last.credits + report.credits,
-            permits_returned=last.permits_returned + report.permits_returned,
-        )
+        if report.reset or (alike and report.planner != alike[0].planner):
+            result.extend(_as_one(alike))
+            alike = []
+        alike.append(report)
+    result.extend(_as_one(alike))
     return result
+
+
+def _as_one(reports: list[PoolReport]) -> list[PoolReport]:
+    """Reports to the same planner, of which only the first may be a reset, as one; or none."""
+    if len(reports) < 2:
+        return reports
+    first = reports[0]
+    return [
+        PoolReport(
+            first.pool,
+            tuple([item for report in reports for item in report.reports]),
+            sum(report.credits for report in reports),
+            sum(report.permits_returned for report in reports),
+            first.reset,
+            first.planner,
+            first.incarnation,
+        )
+    ]
