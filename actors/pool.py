@@ -169,6 +169,7 @@ class FetcherPool(LoopActor):
         if self._permits:
             permit, self._permits = Permit(self._permits), 0
             self._apply(self._machine.handle(permit, self.now))
+        self._apply(self._machine.effects())
         if self.inbox.empty():
             self._machine.nothing_ahead()
         reports, self._unsent = merged(self._unsent), []
@@ -246,7 +247,7 @@ class FetcherPool(LoopActor):
     def _task_done(self, active: _Active, task: "asyncio.Task[list[Outcome]]") -> None:
         # A task cancelled before its first step never ran any of its own code.
         outcomes = cancelled(active.run) if task.cancelled() else task.result()
-        self.post(_Finished(active, outcomes))
+        self.post_here(_Finished(active, outcomes))
 
     def _cancel(self, active: _Active) -> None:
         if active.task is not None:
@@ -273,13 +274,11 @@ class FetcherPool(LoopActor):
         run = active.run
         self._active.pop(run.serial, None)
         for request, outcome in zip(run.requests, outcomes, strict=True):
-            self._run_ended(request.id, run.serial, outcome)
+            # Reported with all else of this batch, see `after_batch`.
+            self._machine.take(RunEnded(request.id, outcome, run.serial))
             wanted = request.expand and not active.token.cancelled
             if wanted and isinstance(outcome, LoadResult):
                 self._expand(request, outcome)
-
-    def _run_ended(self, id_: int, serial: int, outcome: Outcome) -> None:
-        self._apply(self._machine.handle(RunEnded(id_, outcome, serial), self.now))
 
     def _expand(self, request: LoadRequest, result: LoadResult) -> None:
         """Ask for follow-up predictions; late or faulty ones are left out, nobody waits for them.

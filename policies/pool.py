@@ -151,9 +151,6 @@ class PoolMachine:
 
         Runtime complexity: O(log n) for each request concerned.
         """
-        if type(event) is RunEnded:  # the most frequent by far
-            self._ended(event)
-            return self._take_effects(False)
         reset = False
         match event:
             case Fetch(by=by) | Permit(by=by) if self.outdated(by):
@@ -174,7 +171,7 @@ class PoolMachine:
                 self._reset()
                 reset = True
             case RunEnded():
-                self._ended(event)
+                self.take(event)
             case RunPart(id_, key, content, run):
                 job = self._started(id_, run)
                 if job is not None and job.state is not _State.DROPPED:
@@ -182,6 +179,30 @@ class PoolMachine:
             case _:
                 assert_never(event)
         return self._take_effects(reset)
+
+    def take(self, event: RunEnded) -> None:
+        """Take in an end as `handle` does; what follows of it is left for `effects`, or for the
+        next event's, so that the ends of several runs make one report.
+        """
+        id_, outcome = event.id, event.outcome
+        job = self._started(id_, event.run)
+        if job is None:
+            return
+        del self._jobs[id_]
+        self._settle(job)
+        if job.state is _State.DROPPED:
+            self._reports.append(Ended(id_))
+            return
+        if job.state is _State.RUNNING:
+            self._credits += 1
+        if isinstance(outcome, LoadResult):
+            self._reports.append(Loaded(id_, outcome))
+        else:
+            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
+
+    def effects(self) -> list[PoolEffect]:
+        """What has been gathered by `take`."""
+        return self._take_effects(False)
 
     def cancel_ahead(self, id_: int) -> None:
         """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
@@ -301,23 +322,6 @@ class PoolMachine:
         if job is None or job.run is None or (run and job.run.serial != run):
             return None
         return job
-
-    def _ended(self, event: RunEnded) -> None:
-        id_, outcome = event.id, event.outcome
-        job = self._started(id_, event.run)
-        if job is None:
-            return
-        del self._jobs[id_]
-        self._settle(job)
-        if job.state is _State.DROPPED:
-            self._reports.append(Ended(id_))
-            return
-        if job.state is _State.RUNNING:
-            self._credits += 1
-        if isinstance(outcome, LoadResult):
-            self._reports.append(Loaded(id_, outcome))
-        else:
-            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
 
     def _reset(self) -> None:
         for job in list(self._jobs.values()):
