@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.figures import (
     shown,
     within,
 )
-from prefetch_scheduler.policies.priority import in_words
+from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 from prefetch_scheduler.policies.yaml_text import printable
@@ -84,8 +84,8 @@ class PlanItem:
     finish_s: float | None
     reason: Reason
     detail: str
-    priority_steps: tuple[str, ...]
-    """As `PriorityRules.rate` gives them; see `steps`."""
+    rating: Rating
+    """How its priority came about; see `steps`."""
 
     @property
     def key(self) -> str:
@@ -126,7 +126,7 @@ class PlanItem:
     @property
     def steps(self) -> tuple[str, ...]:
         """How its priority came about, in words."""
-        return in_words(self.priority_steps, self.confidence)
+        return self.rating.steps(self.candidate.confidence)
 
     @property
     def density(self) -> float:

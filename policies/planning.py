@@ -27,7 +27,7 @@ from prefetch_scheduler.policies.plan import (
     density,
 )
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.priority import PriorityRules
+from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 
@@ -154,7 +154,7 @@ class _Row:
 
     item: Candidate
     priority: Priority
-    steps: tuple[str, ...]
+    rating: Rating
     value: float
     open: bool
     """Whether nothing but the budgets is in the way."""
@@ -172,16 +172,15 @@ def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> lis
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
         confidence, value = c.confidence, c.value
-        priority, steps = rate(
-            c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent
-        )
+        rating = rate(c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent)
+        priority = rating.priority
         if value is None:
             value = confidence * multipliers[c.role]
         if c.obstacle is None and confidence >= least:
             lane, reason, detail = _BY_PRIORITY[priority]
         else:
             lane, reason, detail = _hindered(c, least)
-        row = _Row(c, priority, steps, value, reason is planned, lane, reason, detail)
+        row = _Row(c, priority, rating, value, reason is planned, lane, reason, detail)
         decorated.append((-density(value, c.tokens), c.key, place, row))
     decorated.sort()
     return [row for _, _, _, row in decorated]
@@ -294,5 +293,5 @@ def _item(row: _Row) -> PlanItem:
         row.finish_s,
         row.reason,
         row.detail,
-        row.steps,
+        row.rating,
     )
