@@ -208,7 +208,7 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
         )
         s.flights.add(flight)
         s.enqueue(flight)
-    flight.pin_for.add(session.id)
+    flight.pin_for |= {session.id}
 
 
 def on_unpin(s: PlannerState, event: UnpinKey) -> None:
@@ -222,7 +222,7 @@ def on_unpin(s: PlannerState, event: UnpinKey) -> None:
 
 
 def _unpin_flight(s: PlannerState, flight: Flight, session: str) -> None:
-    flight.pin_for.discard(session)
+    flight.pin_for -= {session}
     if not (flight.wants or flight.waiters or flight.pin_for):
         ending.cancel(s, flight, Reason.SESSION_ENDED)
 

@@ -248,5 +248,7 @@ def _sound(figure: float | None, most: float) -> float | None:
 
 
 def _stated(surveyed: float | None, constant: float | None, most: float) -> float | None:
+    if surveyed is None and constant is None:  # as most often
+        return None
     own = _sound(surveyed, most)
     return own if own is not None else _sound(constant, most)

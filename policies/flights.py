@@ -93,8 +93,8 @@ class Flight:
     waiters: list[Waiter] = Factory(list)
     parts: dict[str, Content] = Factory(dict)
     """Parts that the source has yielded so far, by key."""
-    pin_for: set[str] = Factory(set)
-    expected_by: set[int] = Factory(set)
+    pin_for: frozenset[str] = frozenset()
+    expected_by: frozenset[int] = frozenset()
     """Plans that count it among their P0 and P1 items, even if a later one took its want over."""
     expands: bool = False
     """Its source is asked for follow-up predictions once it is loaded."""

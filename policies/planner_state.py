@@ -52,6 +52,8 @@ class PlannerState:
     flights: FlightTable = field(init=False, factory=FlightTable)
     queue: WaitingRoom = field(init=False, factory=WaitingRoom)
     unstarted: Unstarted = field(init=False)
+    surveying: bool = field(init=False)
+    """Whether there is a source that has to be asked about its names before a plan."""
     availability: Availability = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
@@ -82,6 +84,7 @@ class PlannerState:
         run = self.config.execution
         self.slots = Slots(self.config)
         self.unstarted = Unstarted(self.flights)
+        self.surveying = any(source.surveys for source in self.table.infos)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
 
     # ---- effects --------------------------------------------------------------------------

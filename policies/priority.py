@@ -98,7 +98,7 @@ class PriorityRules:
         """The base priority, and the level that the modifiers lead to."""
         base = int(self.config.priorities.base[case[0]])
         total: float = base
-        for step, _ in self._modifiers(case):
+        for step, _, _ in self._modifiers(case):
             total += step
         return base, min(4, max(0, round(total)))
 
@@ -113,8 +113,8 @@ class PriorityRules:
         role, override = case[0], case[-1]
         base, level = self._levels(case)
         steps = [f"base P{base:d} ({role.value})"]
-        for step, why in self._modifiers(case):
-            steps.append(f"{why.format(confidence=f'{confidence:g}')}: {step:+g}")
+        for step, why, figure in self._modifiers(case):
+            steps.append(f"{why.format(confidence=confidence, figure=figure)}: {step:+g}")
         if self._held_back(case, base, level):
             least = self.config.min_confidence_for_immediate
             steps.append(f"confidence {confidence:g} < {least:g}: not immediate, P2")
@@ -122,22 +122,25 @@ class PriorityRules:
             steps.append(f"priority_override: P{override:d}")
         return tuple(steps)
 
-    def _modifiers(self, case: _Case) -> list[tuple[float, str]]:
-        """`(steps, why)` of each modifier that applies; negative is more urgent.
+    def _modifiers(self, case: _Case) -> list[tuple[float, str, object]]:
+        """`(steps, why, figure)` of each modifier that applies; negative is more urgent.
 
-        In the words, `{confidence}` stands for the item's own.
+        The words are a template for the figure and the item's own confidence.
         """
         _, high, low, _, recent, frequent, _ = case
         rules, urgency = self.config.priorities, self.terms.urgency
-        modifiers: list[tuple[float, str]] = []
+        modifiers: list[tuple[float, str, object]] = []
         if rules.urgency[urgency]:
-            modifiers.append((rules.urgency[urgency], f"urgency {urgency.value}"))
+            modifiers.append((rules.urgency[urgency], "urgency {figure}", urgency.value))
         if high:
-            modifiers.append((-1, f"confidence {{confidence}} > {rules.high_confidence:g}"))
+            words = "confidence {confidence:g} > {figure:g}"
+            modifiers.append((-1, words, rules.high_confidence))
         if low:
-            modifiers.append((+1, f"confidence {{confidence}} < {rules.low_confidence:g}"))
+            words = "confidence {confidence:g} < {figure:g}"
+            modifiers.append((+1, words, rules.low_confidence))
         if recent:
-            modifiers.append((-1, f"read in the last {rules.recent_access_s:g} s"))
+            modifiers.append((-1, "read in the last {figure:g} s", rules.recent_access_s))
         if frequent:
-            modifiers.append((-1, f"used more than {rules.frequent_uses} times today"))
+            words = "used more than {figure} times today"
+            modifiers.append((-1, words, rules.frequent_uses))
         return modifiers
