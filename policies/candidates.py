@@ -1,7 +1,7 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
 from prefetch_scheduler.policies.content import Entry
-from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.plan import Candidate
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged
@@ -24,9 +24,9 @@ def candidate(
     pending: PendingPlan,
     now: float,
 ) -> Candidate:
-    stored = s.stored(item.key, session)
-    sources = s.prefetch_sources(item.key)
-    source = sources[0] if sources else None
+    kind = s.kind(item.key)
+    stored = cache_key(item.key, session.user, private=kind.private)
+    source = kind.prefetched[0] if kind.prefetched else None
     obstacle, detail = _obstacle(s, item.key, stored, source, survey, pending.cause, now)
     name = item.key.partition(":")[2]
     usage = s.usage

@@ -34,8 +34,13 @@ class Estimate:
     tokens: int
     load_s: float
     """Seconds."""
-    basis: str
-    """Where the two figures come from, for people."""
+    tokens_basis: str
+    load_s_basis: str
+
+    @property
+    def basis(self) -> str:
+        """Where the two figures come from, for people."""
+        return f"tokens: {self.tokens_basis}; time: {self.load_s_basis}"
 
 
 @define
@@ -118,22 +123,28 @@ class Quantity:
         return self._typical(source, suffix)
 
     def _typical(self, source: int | None, suffix: str) -> tuple[float, str]:
-        groups: tuple[tuple[Group, str], ...] = ((None, "seen of everything"),)
+        seen = self._seen
         if source is not None:
-            like = f"seen of its source and {suffix or 'names like it'}"
-            groups = (((source, suffix), like), (source, "seen of its source"), *groups)
-        for group, basis in groups:
-            seen = self._seen.get(group)
-            if seen is not None:
-                return max(0.0, exp(seen.mean) - self.floor), basis
+            like = seen.get((source, suffix))
+            if like is not None:
+                return self._figure(like), f"seen of its source and {suffix or 'names like it'}"
+            own = seen.get(source)
+            if own is not None:
+                return self._figure(own), "seen of its source"
+        every = seen.get(None)
+        if every is not None:
+            return self._figure(every), "seen of everything"
         return self.default, "default"
+
+    def _figure(self, mean: LogMean) -> float:
+        return max(0.0, exp(mean.mean) - self.floor)
 
     def observe(
         self, source: int | None, name: str, suffix: str, stated: float | None, actual: float
     ) -> None:
         """A load of that name came to `actual`; the source had stated `stated` before."""
         self._names.put((source, name), _Known(stated, actual))
-        sample = self._log(actual)
+        sample = log(actual + self.floor)
         if source is not None:
             _learn(self._seen, (source, suffix), sample)
             _learn(self._seen, source, sample)
@@ -205,7 +216,7 @@ class Estimator:
             surveyed_s = survey.load_s if survey else None
             stated = _stated(surveyed_s, info.load_s if info else None, MAX_LOAD_S)
             time, time_basis = self._seconds.estimate(source, name, suffix, stated)
-        return Estimate(round(size), time, f"tokens: {size_basis}; time: {time_basis}")
+        return Estimate(round(size), time, size_basis, time_basis)
 
     def observe(
         self,

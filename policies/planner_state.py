@@ -34,7 +34,7 @@ from prefetch_scheduler.policies.waiting import WaitingRoom
 
 
 @frozen
-class _Kind:
+class Kind:
     """The sources of one kind."""
 
     prefetched: tuple[SourceInfo, ...]
@@ -78,7 +78,7 @@ class PlannerState:
     wall: float = field(init=False, default=0.0)
     today: int = field(init=False, default=0)
     out: list[PlannerEffect] = field(init=False, factory=list)
-    _kinds: dict[str, _Kind] = field(init=False, factory=dict)
+    _kinds: dict[str, Kind] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         run = self.config.execution
@@ -125,27 +125,27 @@ class PlannerState:
 
     def stored(self, key: str, session: SessionState) -> str:
         """The cache key of a resource as this session sees it."""
-        return cache_key(key, session.user, private=self._kind(key).private)
+        return cache_key(key, session.user, private=self.kind(key).private)
 
     def may_prefetch(self, source: SourceInfo) -> bool:
         """Prediction is never permission: read-only, and remote only where the host opted in."""
         return source.read_only and (not source.remote or self.config.execution.prefetch_remote)
 
     def prefetch_sources(self, key: str) -> tuple[SourceInfo, ...]:
-        return self._kind(key).prefetched
+        return self.kind(key).prefetched
 
     def first_prefetch_source(self, key: str) -> int:
         """Place of the first source of the key's kind that may be prefetched; 0 if none may."""
-        return self._kind(key).first
+        return self.kind(key).first
 
-    def _kind(self, key: str) -> "_Kind":
+    def kind(self, key: str) -> "Kind":
         """What follows from a key's kind, worked out once."""
         name = kind_of(key)
         found = self._kinds.get(name)
         if found is None:
             sources = self.table.by_kind.get(name, ())
             places = [i for i, source in enumerate(sources) if self.may_prefetch(source)]
-            found = _Kind(
+            found = Kind(
                 prefetched=tuple(sources[place] for place in places),
                 first=places[0] if places else 0,
                 private=self.table.is_private(name),
