@@ -263,7 +263,7 @@ def _report(requests: Sequence[Any]) -> PoolReport:
 def main() -> int:
     """Measure everything; the exit code is 1 where a goal is missed."""
     options = parser(__doc__).parse_args()
-    sizes = (2, 1_000, 500) if options.quick else (7, 10_000, 500)
+    sizes = (2, 1_000, 500) if options.quick else (5, 10_000, 500)
     figures = [
         *compared("async", aload, gathered, 15, sizes),
         *compared("blocking", load, pooled, 8, sizes),

@@ -32,6 +32,8 @@ from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.vocabulary import Pool
 from prefetch_scheduler.policies.waiting import WaitingRoom
 
+PLANS_LIMIT = 64
+
 
 @frozen
 class Kind:
@@ -62,6 +64,8 @@ class PlannerState:
     crossing: dict[str, float] = field(init=False, factory=dict)
     """Session -> when its change of context cancels, unless a submit comes first (D25)."""
     plans: dict[int, PlanState] = field(init=False, factory=dict)
+    plans_limit: int = field(init=False, default=PLANS_LIMIT)
+    """At so many plans, those of which nothing can come any more are forgotten."""
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
     made: list[MadePlan] = field(init=False, factory=list)
     """Plans made while the event in hand was handled."""
