@@ -116,8 +116,10 @@ class CacheLayer(EngineActor):
 
     def on_receive(self, message: CacheMessage) -> Any:
         now = self.now
-        # So that what it decides rests on the latest reads.
-        self._drain(now, retired=isinstance(message, Drain))
+        # So that what it decides rests on the latest reads. A hit is noted as a read, too.
+        view = self._view
+        if view.reads or view.first_reads or isinstance(message, Drain | EndSession):
+            self._drain(now, retired=isinstance(message, Drain))
         match message:
             case Drain():
                 pass

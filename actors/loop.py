@@ -42,6 +42,13 @@ class LoopActor(EngineActor):
             self._post_armed = True
             self._wake()
 
+    def post_here(self, event: Any) -> None:
+        """As `post`, in the loop's own thread: nothing has to be woken."""
+        self._posted.append(event)
+        if not self._post_armed:
+            self._post_armed = True
+            self.loop.call_soon(self._drain)
+
     def on_posted(self, event: Any) -> None:
         """Handle an event that was posted; guarded and batched as messages are."""
 
@@ -93,8 +100,10 @@ class LoopActor(EngineActor):
         while budget and not self.actor_stopped.is_set():
             budget -= 1
             if self._posted:
-                event = self._posted.popleft()
-                self._protect(lambda event=event: self.on_posted(event))  # type: ignore[misc]  # bound early
+                try:
+                    self.on_posted(self._posted.popleft())
+                except BaseException as error:  # noqa: BLE001 - the guard
+                    self._fail(error, "its own work")
                 continue
             envelope = self.inbox.get_nowait() or self.inbox.closing()
             if envelope is None:

@@ -257,13 +257,20 @@ class Planner(EngineActor):
     def _handle(self, event: Any) -> None:
         clock = self.home.clock
         effects = self.machine.handle(event, clock.now(), wall=clock.wall(), today=clock.today())
-        self._effects.extend(map(self._signed, effects))
+        for place, effect in enumerate(effects):
+            if type(effect) is ToPool:
+                effects[place] = self._signed(effect)
+        self._effects.extend(effects)
 
-    def _signed(self, effect: PlannerEffect) -> PlannerEffect:
+    def _signed(self, effect: ToPool) -> ToPool:
         """Fetches and permits name their sender as of now: credits hold for one incarnation."""
-        if isinstance(effect, ToPool) and isinstance(effect.command, Fetch | Permit):
-            return ToPool(effect.pool, evolve(effect.command, by=self._senders[effect.pool]))
-        return effect
+        match effect.command:
+            case Fetch(requests, start):
+                return ToPool(effect.pool, Fetch(requests, start, self._senders[effect.pool]))
+            case Permit(count):
+                return ToPool(effect.pool, Permit(count, self._senders[effect.pool]))
+            case _:
+                return effect
 
     def next_deadline(self) -> float | None:
         due = self.machine.next_deadline()
@@ -285,16 +292,20 @@ class Planner(EngineActor):
         effects, self._effects = self._effects, []
         if not effects:
             return
-        counts: list[MetricsEvent] = [e.event for e in effects if isinstance(e, Count)]
+        counts: list[MetricsEvent] = []
+        others: list[PlannerEffect] = []
+        for effect in effects:
+            if type(effect) is Count:
+                counts.append(effect.event)
+            else:
+                others.append(effect)
         if counts:
             self._metrics.tell(Events(tuple(counts)))
         answers: list[PlannerEffect] = []
-        for effect in effects:
+        for effect in others:
             if self.abandoned:
                 return
             match effect:
-                case Count():
-                    pass
                 case ToPool():
                     self._pools[effect.pool].tell(effect.command)
                 case ToCache():

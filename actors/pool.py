@@ -42,6 +42,7 @@ from prefetch_scheduler.policies.pool_events import (
     ResetPool,
     RunEnded,
     RunPart,
+    Started,
     Surveyed,
     SurveyNames,
     TakeOver,
@@ -58,6 +59,9 @@ SURVEY_LIMIT_S = 0.04
 EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
 _RETRY_S = 0.05
+_TURNS = 3
+"""Turns of its loop for which a pool holds back that a load has begun: one for the load's first
+step, one for its end to be noticed, one for that to be taken in."""
 _LOAD_TASK = "load from source "
 
 
@@ -116,6 +120,8 @@ class FetcherPool(LoopActor):
         self._active: dict[int, _Active] = {}
         self._unsent: list[PoolReport | UnderWay] = []
         self._retrying = False
+        self._turns = 0
+        """Of the event loop, for which a report has been held back."""
         self._permits = 0
         self._blockers = blockers if blockers is not None else set()
         self._asides = Asides(self, slots, self._name)
@@ -169,8 +175,11 @@ class FetcherPool(LoopActor):
         if self._permits:
             permit, self._permits = Permit(self._permits), 0
             self._apply(self._machine.handle(permit, self.now))
+        self._apply(self._machine.effects())
         if self.inbox.empty():
             self._machine.nothing_ahead()
+        if self._only_begun():
+            return
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
             if self.abandoned:
@@ -181,6 +190,28 @@ class FetcherPool(LoopActor):
         if self._unsent and not self._retrying and not self.actor_stopped.is_set():
             self._retrying = True
             self.later(_RETRY_S, self._retry)
+
+    def _only_begun(self) -> bool:
+        """Whether there is nothing to tell but that loads have begun, and that can wait a moment:
+
+        what an async source has at hand ends within a few turns of the loop, and then one report
+        tells both.
+        """
+        for report in self._unsent:
+            if not isinstance(report, PoolReport) or report.reset or report.credits:
+                break
+            if not all(type(item) is Started for item in report.reports):
+                break
+        else:
+            if self._unsent and self._turns < _TURNS and not self.actor_stopped.is_set():
+                self._turns += 1
+                self.loop.call_soon(self._guard, self._one_more_turn)
+                return True
+        self._turns = 0
+        return False
+
+    def _one_more_turn(self) -> None:
+        """The flush that follows looks again."""
 
     def on_stop(self) -> None:
         self._cancel_all()
@@ -246,7 +277,7 @@ class FetcherPool(LoopActor):
     def _task_done(self, active: _Active, task: "asyncio.Task[list[Outcome]]") -> None:
         # A task cancelled before its first step never ran any of its own code.
         outcomes = cancelled(active.run) if task.cancelled() else task.result()
-        self.post(_Finished(active, outcomes))
+        self.post_here(_Finished(active, outcomes))
 
     def _cancel(self, active: _Active) -> None:
         if active.task is not None:
@@ -273,13 +304,11 @@ class FetcherPool(LoopActor):
         run = active.run
         self._active.pop(run.serial, None)
         for request, outcome in zip(run.requests, outcomes, strict=True):
-            self._run_ended(request.id, run.serial, outcome)
+            # Reported with all else of this batch, see `after_batch`.
+            self._machine.take(RunEnded(request.id, outcome, run.serial))
             wanted = request.expand and not active.token.cancelled
             if wanted and isinstance(outcome, LoadResult):
                 self._expand(request, outcome)
-
-    def _run_ended(self, id_: int, serial: int, outcome: Outcome) -> None:
-        self._apply(self._machine.handle(RunEnded(id_, outcome, serial), self.now))
 
     def _expand(self, request: LoadRequest, result: LoadResult) -> None:
         """Ask for follow-up predictions; late or faulty ones are left out, nobody waits for them.

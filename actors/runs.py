@@ -20,8 +20,12 @@ def load_blocking(
     """One outcome for each request of the run, in order. Never raises."""
     begun = clock.now()
     refused: dict[int, LoadFailure] = {}
+    first = run.requests[0]
+    source = first.source_id
     try:
-        source = run.requests[0].source_id
+        if len(run.requests) == 1 and not first.ask_first:
+            result = port.load(source, first.name, cancel, on_part)
+            return [_outcome(first.key, result, clock.now() - begun)]
         refused = _refused(port, run)
         names = [r.name for r in run.requests if r.id not in refused]
         results: Sequence[object] = ()
@@ -40,8 +44,12 @@ async def load_async(
     """The same for an async source. A cancellation is an outcome, too."""
     begun = clock.now()
     refused: dict[int, LoadFailure] = {}
+    first = run.requests[0]
+    source = first.source_id
     try:
-        source = run.requests[0].source_id
+        if len(run.requests) == 1 and not first.ask_first:
+            result = await port.aload(source, first.name, cancel, on_part)
+            return [_outcome(first.key, result, clock.now() - begun)]
         refused = _refused(port, run)
         names = [r.name for r in run.requests if r.id not in refused]
         results: Sequence[object] = ()

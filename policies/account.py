@@ -85,14 +85,15 @@ class Account:
 
     def loaded(self, prefetch: Prefetch, more: int) -> None:
         """`more`: tokens that it has beyond what was counted, negative where it has fewer."""
-        touched: list[Counts | SkillUse] = [self.counts, *self._skill(prefetch.key)]
+        skill = self._skill(prefetch.key)
+        touched: tuple[Counts | SkillUse, ...] = (self.counts, *skill)
         for figures in touched:
             figures.tokens_prefetched += more
             if prefetch.ending is Ending.USED:
                 figures.tokens_used += more
             elif prefetch.ending is not None:
                 figures.tokens_wasted += more
-        for use in self._skill(prefetch.key):
+        for use in skill:
             use.loaded(prefetch.load_s or 0.0)
 
     def ended_as(self, prefetch: Prefetch, reason: str) -> None:

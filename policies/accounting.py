@@ -64,15 +64,18 @@ class Accounting:
         self._today = self._today if today is None else today
         account = self._apply(event)
         effects: list[Alert] = []
-        for session in self._sessions.left():
-            effects.extend(self._alerts.forget(session))
+        if self._sessions.leaving:
+            for session in self._sessions.left():
+                effects.extend(self._alerts.forget(session))
         if account is not None and not account.forgotten:
             effects.extend(self._alerts.evaluate(account.session, account.counts))
         return effects
 
     def _apply(self, event: ev.MetricsEvent) -> Account | None:
-        """Count the event; the session's account whose figures changed, if there is one."""
+        """Count the event; the session's account, if its alerts may be others now."""
         match event:
+            case ev.Note():
+                return None
             case ev.SessionOpened(session=session, project=project, user=user):
                 return self._sessions.open(session, project, user)
             case ev.SessionClosed(session=session):
@@ -95,8 +98,6 @@ class Accounting:
                 return self._removed(event)
             case ev.Dropped(what=what, count=count):
                 self._dropped(what[:MAX_NAME], self._ledger.whole(count))
-                return None
-            case ev.Note():
                 return None
             case _:
                 account = self._sessions.of(event.session)
@@ -146,7 +147,7 @@ class Accounting:
             case _:
                 return event
 
-    def _start(self, event: ev.PrefetchStarted) -> Account:
+    def _start(self, event: ev.PrefetchStarted) -> Account | None:
         account = self._sessions.of(event.session)
         key = public_key(event.key)
         prefetch = Prefetch(
@@ -158,16 +159,18 @@ class Accounting:
             tokens=self._ledger.whole(event.tokens),
         )
         if not self._ledger.start(prefetch):
-            return account
-        for each in (account, self._sessions.total):
-            each.started(prefetch)
-        for early in self._ledger.reported_early(event.id):
+            return None
+        account.started(prefetch)
+        self._sessions.total.started(prefetch)
+        reported = self._ledger.reported_early(event.id)
+        for early in reported:
             self._apply(early)
         overdue = self._ledger.overdue()
         if overdue is not None:
             self._ledger.anomalies[Anomaly.NEVER_ENDED] += 1
             self._end(ev.PrefetchWasted(overdue.id, "never_ended"), Ending.WASTED)
-        return account
+        # No alert judges what has only begun.
+        return account if reported or overdue is not None else None
 
     def _loaded(self, event: ev.PrefetchLoaded) -> Account | None:
         """Put the real size in place of the estimate, also where the ending came first."""
@@ -177,11 +180,11 @@ class Accounting:
         tokens = self._ledger.whole(event.tokens)
         more, prefetch.tokens = tokens - prefetch.tokens, tokens
         prefetch.load_s = self._ledger.seconds(event.load_s)
-        for each in (prefetch.account, self._sessions.total):
-            each.loaded(prefetch, more)
+        prefetch.account.loaded(prefetch, more)
+        self._sessions.total.loaded(prefetch, more)
         if prefetch.ending is Ending.USED:
             self._credit(prefetch)
-        return prefetch.account
+        return prefetch.account if prefetch.ending is not None else None
 
     def _use(self, event: ev.PrefetchUsed) -> Account | None:
         prefetch = self._ledger.end(event, Ending.USED)

@@ -4,7 +4,6 @@ from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.cache_events import Pin
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
-from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.plan import Plan, PlanItem
 from prefetch_scheduler.policies.planner_events import ToCache, ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -49,8 +48,9 @@ def admit(
     now: float,
 ) -> None:
     """Queue what the plan loads, and take over what is under way already."""
+    pinned = {role for role, base in s.config.priorities.base.items() if base == Priority.P0}
     for item in plan.items:
-        if s.config.priorities.base[item.role] == Priority.P0:
+        if item.role in pinned:
             _pin(s, session, item)
         expected = (
             item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED
@@ -61,14 +61,14 @@ def admit(
         if item.reason is Reason.PENDING:
             flight = s.flights.live.get(item.stored)
             if flight is not None:
-                flight.wants[session.id] = want
+                s.flights.want(flight, want)
                 _rank_anew(s, flight, item)
         elif item.admitted:
             _enqueue(s, session, item, want, now)
         elif item.lane is Lane.DEFERRED:
             _defer(s, session, item)
         if expected and item.stored in state.outstanding:
-            s.flights.live[item.stored].expected_by.add(state.id)
+            s.flights.live[item.stored].expected_by |= {state.id}
 
 
 def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:
@@ -103,29 +103,31 @@ def _enqueue(
     s: PlannerState, session: SessionState, item: PlanItem, want: Want, now: float
 ) -> Flight:
     background = item.lane is Lane.BACKGROUND
+    c, key = item.candidate, item.key
+    kind, _, name = key.partition(":")
     flight = Flight(
         id=s.flights.next_id(),
-        stored=item.stored,
-        key=item.key,
-        name=item.key.partition(":")[2],
-        sources=s.table.by_kind[kind_of(item.key)],
-        source_at=s.first_prefetch_source(item.key),
+        stored=c.stored,
+        key=key,
+        name=name,
+        sources=s.table.by_kind[kind],
+        source_at=s.first_prefetch_source(key),
         cause=want.cause,
-        rank=Rank(item.priority, item.density, item.key),
+        rank=Rank(item.priority, item.density, key),
         pool=Pool.P3,
         lane=item.lane,
         session=session.id,
         created_at=now,
         ready_at=now + (s.config.background_start_delay_ms / 1000 if background else 0.0),
-        tokens=item.tokens,
-        load_s=item.load_s,
-        survey=item.survey,
-        reason="; ".join(item.reasons),
+        tokens=c.tokens,
+        load_s=c.load_s,
+        survey=c.survey,
+        reason="; ".join(c.reasons),
         wants={session.id: want},
     )
     flight.pool = flight.own_pool
     s.flights.add(flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
     return flight
 
 
@@ -141,7 +143,7 @@ def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
     if queued:
         if flight.pool is not Pool.DEMAND:
             flight.pool = flight.own_pool
-        s.queue.add(flight)
+        s.enqueue(flight)
     elif flight.state is State.HANDED and flight.own_pool is not Pool.P3:
         flight.requeue = True
         s.emit(ToPool(Pool.P3, Withdraw(flight.id)))

@@ -116,10 +116,11 @@ class Alerts:
 
     def evaluate(self, session: str, counts: Counts) -> list[Alert]:
         """The crossings since the last evaluation of this session."""
-        found = {breach.name: breach for breach in breaches(counts, self.rules)}
-        before = self._standing.get(session, {})
-        if not found and not before:
+        past = breaches(counts, self.rules)
+        before = self._standing.get(session)
+        if not past and not before:
             return []
+        found, before = {breach.name: breach for breach in past}, before or {}
         effects: list[Alert] = [
             AlertRaised(breach.name, session, breach.value, breach.threshold)
             for name, breach in found.items()

@@ -1,7 +1,7 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
 from prefetch_scheduler.policies.content import Entry
-from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.plan import Candidate
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged
@@ -13,7 +13,6 @@ from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Reason,
-    Role,
 )
 
 
@@ -25,17 +24,18 @@ def candidate(
     pending: PendingPlan,
     now: float,
 ) -> Candidate:
-    stored = s.stored(item.key, session)
-    sources = s.prefetch_sources(item.key)
-    source = sources[0] if sources else None
+    kind = s.kind(item.key)
+    stored = cache_key(item.key, session.user, private=kind.private)
+    source = kind.prefetched[0] if kind.prefetched else None
     obstacle, detail = _obstacle(s, item.key, stored, source, survey, pending.cause, now)
     name = item.key.partition(":")[2]
+    usage = s.usage
     figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
     rules = s.config.priorities
     return Candidate(
         key=item.key,
         stored=stored,
-        role=Role(item.role),
+        role=item.role,
         confidence=item.confidence,
         reasons=item.reasons,
         tokens=figures.tokens,
@@ -44,8 +44,8 @@ def candidate(
         source_id=source.id if source else None,
         obstacle=obstacle,
         detail=detail,
-        recent=s.usage.recent(stored, now, rules.recent_access_s),
-        frequent=s.usage.uses_today(stored, s.today) > rules.frequent_uses,
+        recent=usage.recent(stored, now, rules.recent_access_s),
+        frequent=usage.uses_today(stored, s.today) > rules.frequent_uses,
         pending=stored in s.flights.live,
         survey=survey,
     )

@@ -207,8 +207,8 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
             reason="pinned",
         )
         s.flights.add(flight)
-        s.queue.add(flight)
-    flight.pin_for.add(session.id)
+        s.enqueue(flight)
+    flight.pin_for |= {session.id}
 
 
 def on_unpin(s: PlannerState, event: UnpinKey) -> None:
@@ -222,7 +222,7 @@ def on_unpin(s: PlannerState, event: UnpinKey) -> None:
 
 
 def _unpin_flight(s: PlannerState, flight: Flight, session: str) -> None:
-    flight.pin_for.discard(session)
+    flight.pin_for -= {session}
     if not (flight.wants or flight.waiters or flight.pin_for):
         ending.cancel(s, flight, Reason.SESSION_ENDED)
 
@@ -327,5 +327,5 @@ def reload(s: PlannerState, notice: Removed, now: float) -> None:
         wants={notice.session: Want(notice.session, Cause.RELOAD)},
     )
     s.flights.add(flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
     s.note(key, "reload queued", "changed after it was read", notice.session)

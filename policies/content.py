@@ -22,6 +22,16 @@ def _tokens(_: object, __: object, value: int | None) -> None:
         raise ValueError(f"Content.tokens must be {allowed}, got {shown(value)}")
 
 
+def byte_size(value: str | bytes) -> int:
+    """Length in bytes (UTF-8 for text)."""
+    if isinstance(value, bytes):
+        return len(value)
+    return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+
+
+_set = object.__setattr__
+
+
 @frozen
 class Content:
     """One resource's content, as a source gives it and a reader gets it."""
@@ -51,10 +61,7 @@ class Content:
     @property
     def size(self) -> int:
         """Length of the value in bytes (UTF-8 for text)."""
-        value = self.value
-        if isinstance(value, bytes):
-            return len(value)
-        return len(value) if value.isascii() else len(value.encode("utf-8", "surrogatepass"))
+        return byte_size(self.value)
 
     def placed(
         self,
@@ -66,11 +73,21 @@ class Content:
         tokens: int | None = None,
     ) -> "Content":
         """A copy that carries what the engine knows of it; `tokens` fills a missing count."""
-        copy = evolve(self, tokens=self.tokens if self.tokens is not None else tokens)
-        object.__setattr__(copy, "key", key)
-        object.__setattr__(copy, "source", source)
-        object.__setattr__(copy, "loaded_at", loaded_at)
-        object.__setattr__(copy, "layer", layer)
+        if tokens is None or self.tokens is not None:
+            tokens = self.tokens
+        if type(self) is Content:  # each load is copied several times, and was checked once
+            copy = object.__new__(Content)
+            _set(copy, "value", self.value)
+            _set(copy, "tokens", tokens)
+            _set(copy, "version", self.version)
+            _set(copy, "media_type", self.media_type)
+            _set(copy, "max_age_s", self.max_age_s)
+        else:
+            copy = evolve(self, tokens=tokens)
+        _set(copy, "key", key)
+        _set(copy, "source", source)
+        _set(copy, "loaded_at", loaded_at)
+        _set(copy, "layer", layer)
         return copy
 
     def in_layer(self, layer: Layer | None) -> "Content":
@@ -127,4 +144,17 @@ class Entry:
 
     def moved(self, layer: Layer) -> "Entry":
         """The same entry, served from another layer; shares the first-read token."""
-        return evolve(self, content=self.content.in_layer(layer))
+        return Entry(
+            self.stored,
+            self.content.in_layer(layer),
+            self.source_id,
+            self.epoch,
+            self.asked_at,
+            self.loaded_at,
+            self.load_s,
+            self.session,
+            self.priority,
+            self.lane,
+            self.prefetch_id,
+            self.first_read,
+        )

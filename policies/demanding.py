@@ -88,7 +88,7 @@ def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, no
         waiters=[Waiter(event.ticket, session.id, event.at)],
     )
     s.flights.add(flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
 
 
 def _join_whole(s: PlannerState, session: SessionState, event: Demand, now: float) -> bool:
@@ -130,7 +130,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
         case State.QUEUED:
             s.queue.remove(flight)
             _make_demand(flight)
-            s.queue.add(flight)
+            s.enqueue(flight)
         case State.HANDED:
             flight.requeue = True
             s.emit(ToPool(Pool.P3, Withdraw(flight.id)))
@@ -187,4 +187,4 @@ def on_forsake(s: PlannerState, event: Forsake) -> None:
     s.queue.remove(flight)
     ending.leave_to_wants(s, flight)
     flight.pool = flight.own_pool
-    s.queue.add(flight)
+    s.enqueue(flight)

@@ -37,19 +37,30 @@ def _send(s: PlannerState, pool: Pool, now: float) -> None:
     if not s.queue.length(pool):
         return
     requests: list[LoadRequest] = []
-    for flight in s.queue.queued(pool):
-        if not s.slots.may_start(pool):
+    while s.slots.may_start(pool):
+        flight = _next(s, pool)
+        if flight is None:
             break
-        if not s.source_open(flight.source, demand=pool is Pool.DEMAND):
-            continue
         s.queue.remove(flight)
         requests.append(_dispatched(s, flight, now))
     if requests:
         s.emit(ToPool(pool, Fetch(tuple(requests), start=pool is not Pool.P3)))
 
 
+def _next(s: PlannerState, pool: Pool) -> Flight | None:
+    """The first in the pool's order whose source takes one more load."""
+    for flight in s.queue.heads(pool):
+        if s.source_open(flight.source, demand=pool is Pool.DEMAND):
+            return flight
+    return None
+
+
 def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
-    flight.state = State.HANDED if flight.pool is Pool.P3 else State.RUNNING
+    if flight.pool is Pool.P3:
+        flight.state = State.HANDED
+        s.flights.handed[id(flight)] = flight
+    else:
+        flight.state = State.RUNNING
     flight.asked_at = now
     flight.epoch = s.epoch
     flight.overtaken = False
@@ -95,11 +106,14 @@ def deferred(s: PlannerState) -> bool:
 
 def handed(s: PlannerState) -> list[Flight]:
     """Background flights that wait in their pool for a permit."""
-    return [f for f in s.flights.live.values() if f.state is State.HANDED]
+    found = s.flights.handed
+    for place in [place for place, f in found.items() if f.state is not State.HANDED]:
+        del found[place]
+    return list(found.values())
 
 
 def _grant_permits(s: PlannerState, now: float) -> None:
-    if not s.flights.live or s.slots.permits_free() == 0 or deferred(s):
+    if not s.flights.handed or s.slots.permits_free() == 0 or deferred(s):
         return
     unused = s.slots.permits - len(s.slots.claims[Pool.P3])
     ready = sum(1 for flight in handed(s) if flight.ready_at <= now) - unused
@@ -111,10 +125,8 @@ def _grant_permits(s: PlannerState, now: float) -> None:
 
 def expire_unstarted(s: PlannerState, now: float) -> None:
     """Drop background items that were not started in time (decision D18)."""
-    limit = s.config.execution.start_expiry_s
-    for flight in [*s.queue.queued(Pool.P3), *handed(s)]:
-        if flight.created_at + limit <= now and not flight.waiters:
-            ending.cancel(s, flight, Reason.START_EXPIRED)
+    for flight in s.unstarted.take_overdue(now, s.config.execution.start_expiry_s):
+        ending.cancel(s, flight, Reason.START_EXPIRED)
 
 
 def next_start(s: PlannerState) -> float | None:
@@ -123,12 +135,10 @@ def next_start(s: PlannerState) -> float | None:
     Only what is to come: an item that is ready already waits for a permit, a credit or its source,
     and the report that frees one brings its start about.
     """
-    in_pool = handed(s)
-    due = [
-        f.created_at + s.config.execution.start_expiry_s
-        for f in (*s.queue.queued(Pool.P3), *in_pool)
-        if not f.waiters
-    ]
-    if not deferred(s) and s.slots.permits_free() > 0:
-        due.extend(f.ready_at for f in in_pool if f.ready_at > s.now)
+    due: list[float] = []
+    oldest = s.unstarted.first()
+    if oldest is not None:
+        due.append(oldest.created_at + s.config.execution.start_expiry_s)
+    if s.flights.handed and not deferred(s) and s.slots.permits_free() > 0:
+        due.extend(f.ready_at for f in handed(s) if f.ready_at > s.now)
     return min(due, default=None)

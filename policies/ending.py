@@ -11,7 +11,7 @@ from prefetch_scheduler.policies.vocabulary import Reason
 
 def drop_want(s: PlannerState, flight: Flight, session: str, reason: Reason) -> None:
     """A session wants a flight no longer; it ends if nobody else does."""
-    flight.wants.pop(session, None)
+    s.flights.drop_want(flight, session)
     for plan in _expecting(s, flight):
         if plan.session == session:
             settle(s, plan, flight.stored, ok=False)

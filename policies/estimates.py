@@ -8,11 +8,11 @@ it by a bounded step. Every table forgets what was used longest ago.
 from collections import OrderedDict
 from collections.abc import Hashable
 from math import exp, log
-from typing import Generic, TypeVar
+from typing import NamedTuple, TypeVar
 
 from attrs import define, field, frozen
 
-from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS, within
+from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
 
@@ -34,8 +34,13 @@ class Estimate:
     tokens: int
     load_s: float
     """Seconds."""
-    basis: str
-    """Where the two figures come from, for people."""
+    tokens_basis: str
+    load_s_basis: str
+
+    @property
+    def basis(self) -> str:
+        """Where the two figures come from, for people."""
+        return f"tokens: {self.tokens_basis}; time: {self.load_s_basis}"
 
 
 @define
@@ -47,38 +52,33 @@ class LogMean:
 
     def add(self, sample: float) -> None:
         step = sample - self.mean
-        if self.count > 1:
-            step = max(-OUTLIER, min(OUTLIER, step))
-        self.count = min(self.count + 1, MEMORY)
-        self.mean += step / self.count
+        count = self.count
+        if count > 1 and not -OUTLIER <= step <= OUTLIER:
+            step = OUTLIER if step > 0 else -OUTLIER
+        if count < MEMORY:
+            self.count = count = count + 1
+        self.mean += step / count
 
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-@define
-class _Bounded(Generic[K, V]):
+class _Bounded(OrderedDict[K, V]):
     """A mapping that forgets what was set longest ago."""
 
-    capacity: int
-    _items: OrderedDict[K, V] = field(init=False, factory=OrderedDict)
-
-    def get(self, key: K) -> V | None:
-        return self._items.get(key)
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
 
     def put(self, key: K, value: V) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > self.capacity:
-            self._items.popitem(last=False)
-
-    def __len__(self) -> int:
-        return len(self._items)
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self._capacity:
+            self.popitem(last=False)
 
 
-@frozen
-class _Known:
+class _Known(NamedTuple):
     """What was seen of one name: its source's own estimate then, and what it really was."""
 
     stated: float | None
@@ -123,29 +123,35 @@ class Quantity:
         return self._typical(source, suffix)
 
     def _typical(self, source: int | None, suffix: str) -> tuple[float, str]:
-        groups: tuple[tuple[Group, str], ...] = ((None, "seen of everything"),)
+        seen = self._seen
         if source is not None:
-            like = f"seen of its source and {suffix or 'names like it'}"
-            groups = (((source, suffix), like), (source, "seen of its source"), *groups)
-        for group, basis in groups:
-            seen = self._seen.get(group)
-            if seen is not None:
-                return max(0.0, exp(seen.mean) - self.floor), basis
+            like = seen.get((source, suffix))
+            if like is not None:
+                return self._figure(like), f"seen of its source and {suffix or 'names like it'}"
+            own = seen.get(source)
+            if own is not None:
+                return self._figure(own), "seen of its source"
+        every = seen.get(None)
+        if every is not None:
+            return self._figure(every), "seen of everything"
         return self.default, "default"
+
+    def _figure(self, mean: LogMean) -> float:
+        return max(0.0, exp(mean.mean) - self.floor)
 
     def observe(
         self, source: int | None, name: str, suffix: str, stated: float | None, actual: float
     ) -> None:
         """A load of that name came to `actual`; the source had stated `stated` before."""
         self._names.put((source, name), _Known(stated, actual))
-        groups: tuple[Group, ...] = (None,)
+        sample = log(actual + self.floor)
         if source is not None:
-            groups = ((source, suffix), source, None)
-        for group in groups:
-            _learn(self._seen, group, self._log(actual))
+            _learn(self._seen, (source, suffix), sample)
+            _learn(self._seen, source, sample)
+        _learn(self._seen, None, sample)
         if stated is not None:
             group = (source, suffix) if source is not None else None
-            _learn(self._ratios, group, self._log(actual) - self._log(stated), prior=PRIOR)
+            _learn(self._ratios, group, sample - self._log(stated), prior=PRIOR)
 
     @property
     def remembered(self) -> tuple[int, int]:
@@ -160,9 +166,13 @@ class Quantity:
 
 
 def _learn(table: _Bounded[Group, LogMean], group: Group, sample: float, *, prior: int = 0) -> None:
-    mean = table.get(group) or LogMean(count=prior)
+    mean = table.get(group)
+    if mean is None:
+        mean = LogMean(count=prior)
+        table.put(group, mean)
+    else:
+        table.move_to_end(group)
     mean.add(sample)
-    table.put(group, mean)
 
 
 @define
@@ -206,7 +216,7 @@ class Estimator:
             surveyed_s = survey.load_s if survey else None
             stated = _stated(surveyed_s, info.load_s if info else None, MAX_LOAD_S)
             time, time_basis = self._seconds.estimate(source, name, suffix, stated)
-        return Estimate(round(size), time, f"tokens: {size_basis}; time: {time_basis}")
+        return Estimate(round(size), time, size_basis, time_basis)
 
     def observe(
         self,
@@ -245,9 +255,11 @@ class Estimator:
 
 def _sound(figure: float | None, most: float) -> float | None:
     """The figure, unless it is none that a size or time can have."""
-    return figure if within(figure, most) else None
+    return figure if figure is not None and 0 <= figure <= most else None
 
 
 def _stated(surveyed: float | None, constant: float | None, most: float) -> float | None:
+    if surveyed is None and constant is None:  # as most often
+        return None
     own = _sound(surveyed, most)
     return own if own is not None else _sound(constant, most)

@@ -93,8 +93,8 @@ class Flight:
     waiters: list[Waiter] = Factory(list)
     parts: dict[str, Content] = Factory(dict)
     """Parts that the source has yielded so far, by key."""
-    pin_for: set[str] = Factory(set)
-    expected_by: set[int] = Factory(set)
+    pin_for: frozenset[str] = frozenset()
+    expected_by: frozenset[int] = frozenset()
     """Plans that count it among their P0 and P1 items, even if a later one took its want over."""
     expands: bool = False
     """Its source is asked for follow-up predictions once it is loaded."""
@@ -148,6 +148,10 @@ class FlightTable:
     """Flights that hold a slot of a source: handed over or running, stuck ones included."""
     stuck: dict[int, set[int]] = field(init=False, default=Factory(dict))
     """Of these, the ones past their claim, cancelled or abandoned, whose code has not ended."""
+    handed: dict[int, Flight] = field(init=False, default=Factory(dict))
+    """Flights handed to the background pool, by `id()`, and some that have left that state."""
+    _wanted: dict[str, dict[int, Flight]] = field(init=False, default=Factory(dict))
+    """Session -> the live flights that it wants, by `id()`: their numbers may change."""
     last_id: int = 0
 
     def next_id(self) -> int:
@@ -157,12 +161,32 @@ class FlightTable:
     def add(self, flight: Flight) -> None:
         self.by_id[flight.id] = flight
         self.live[flight.stored] = flight
+        for session in flight.wants:
+            self._wanted.setdefault(session, {})[id(flight)] = flight
+
+    def want(self, flight: Flight, want: Want) -> None:
+        """A session wants a live flight, for this reason from now on."""
+        flight.wants[want.session] = want
+        self._wanted.setdefault(want.session, {})[id(flight)] = flight
+
+    def drop_want(self, flight: Flight, session: str) -> None:
+        flight.wants.pop(session, None)
+        self._unwanted(flight, session)
+
+    def _unwanted(self, flight: Flight, session: str) -> None:
+        wanted = self._wanted.get(session)
+        if wanted is not None:
+            wanted.pop(id(flight), None)
+            if not wanted:
+                del self._wanted[session]
 
     def detach(self, flight: Flight) -> None:
         """Take a flight out of the live ones; it is forgotten once its source slot is free."""
         flight.state = State.GONE
         if self.live.get(flight.stored) is flight:
             del self.live[flight.stored]
+        for session in flight.wants:
+            self._unwanted(flight, session)
         if not self._holds_source(flight):
             self.by_id.pop(flight.id, None)
 
@@ -226,7 +250,7 @@ class FlightTable:
         yield from [f for f in self.live.values() if matches(pattern, f.stored)]
 
     def wanted_by(self, session: str) -> list[Flight]:
-        return [f for f in self.live.values() if session in f.wants]
+        return list(self._wanted.get(session, {}).values())
 
     def find_waiter(
         self, ticket: Any, stored: str = "", whole: str | None = None

@@ -134,7 +134,7 @@ def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:
     if flight.waiters and flight.prefetch_id == 0:
         flight.cause = Cause.DEMAND
     _count_as_misses(s, flight)
-    s.queue.add(flight)
+    s.enqueue(flight)
 
 
 def _count_as_misses(s: PlannerState, flight: Flight) -> None:
@@ -256,9 +256,13 @@ def superseded(s: PlannerState, flight: Flight) -> None:
         ending.cancel(s, flight, Reason.REPLACED)
 
 
-def again(s: PlannerState, flight: Flight, now: float, *, demand: bool) -> None:
-    """Queue another attempt at a flight under a new number."""
-    s.flights.renumber(flight)
+def again(
+    s: PlannerState, flight: Flight, now: float, *, demand: bool, source_at: int | None = None
+) -> None:
+    """Queue another attempt at a flight under a new number, from that of its sources."""
+    s.flights.renumber(flight)  # first: what the old number holds is a slot of the old source
+    if source_at is not None:
+        flight.source_at = source_at
     flight.state = State.QUEUED
     flight.prefetch_id = 0
     flight.used = flight.overtaken = False
@@ -272,7 +276,7 @@ def again(s: PlannerState, flight: Flight, now: float, *, demand: bool) -> None:
         flight.reloaded = True
         ending.leave_to_wants(s, flight)
         flight.pool = flight.own_pool
-    s.queue.add(flight, first=demand)
+    s.enqueue(flight, first=demand)
 
 
 def attempt_failed(
@@ -299,7 +303,7 @@ def attempt_failed(
         flight.parts.clear()
         if flight.waiters:
             flight.pool = Pool.DEMAND
-        s.queue.add(flight, first=flight.pool is Pool.DEMAND)
+        s.enqueue(flight, first=flight.pool is Pool.DEMAND)
         s.note(flight.key, "alternative", flight.source.name, flight.owner)
         return
     _refuse_waiters(s, flight, error, exception, late=late)
@@ -338,9 +342,7 @@ def _next_source(s: PlannerState, flight: Flight) -> int | None:
 def _retry_in_background(s: PlannerState, flight: Flight, now: float) -> None:
     flight.lane = Lane.BACKGROUND
     flight.ready_at = now + s.config.background_start_delay_ms / 1000
-    again(s, flight, now, demand=False)
-    # Not before: what the old number holds is a slot of the old source.
-    flight.source_at = s.first_prefetch_source(flight.key)
+    again(s, flight, now, demand=False, source_at=s.first_prefetch_source(flight.key))
 
 
 def _refuse_waiters(

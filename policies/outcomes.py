@@ -72,11 +72,14 @@ class KeyOutcomes:
 
     def predict(self, keys: Iterable[str]) -> None:
         """These keys were predicted; what is known of those read already stays."""
+        predicted = self._predicted
         for key in keys:
-            self._predicted[key] = self._predicted.get(key, False)
-            self._predicted.move_to_end(key)
-        while len(self._predicted) > MAX_PREDICTED:
-            self._predicted.popitem(last=False)
+            if key in predicted:
+                predicted.move_to_end(key)
+            else:
+                predicted[key] = False
+        while len(predicted) > MAX_PREDICTED:
+            predicted.popitem(last=False)
 
     def was_predicted(self, key: str) -> bool:
         return key in self._predicted

@@ -14,6 +14,7 @@ from prefetch_scheduler.policies.figures import (
     shown,
     within,
 )
+from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 from prefetch_scheduler.policies.yaml_text import printable
@@ -55,10 +56,8 @@ class Candidate:
 def candidate_faults(c: Candidate) -> Iterable[str]:
     """Every figure of a candidate that is negative, NaN, too large or no probability (D2)."""
     value = 0.0 if c.value is None else c.value
-    sizes_hold = (
-        within(c.tokens, MAX_TOKENS) and within(c.load_s, MAX_LOAD_S) and within(value, MAX_VALUE)
-    )
-    if sizes_hold and within(c.confidence, 1):
+    sizes_hold = 0 <= c.tokens <= MAX_TOKENS and 0 <= c.load_s <= MAX_LOAD_S  # as `within` has it
+    if sizes_hold and 0 <= value <= MAX_VALUE and 0 <= c.confidence <= 1:
         return ()
     return [
         f"{printable(c.key)}: {name} {shown(figure)} is not in 0..{most:g}"
@@ -74,27 +73,60 @@ def candidate_faults(c: Candidate) -> Iterable[str]:
 
 @frozen
 class PlanItem:
-    """What the plan does with one resource."""
+    """What the plan does with one candidate, whose figures it shows as its own."""
 
-    key: str
-    stored: str
-    role: Role
-    confidence: float
+    candidate: Candidate
     priority: Priority
     lane: Lane
-    tokens: int
-    load_s: float
     value: float
     start_s: float | None
     """Predicted start in seconds from the plan; None where nothing is loaded."""
     finish_s: float | None
     reason: Reason
-    detail: str = ""
-    reasons: tuple[str, ...] = ()
-    source_id: int | None = None
-    steps: tuple[str, ...] = ()
-    """How its priority came about, in words."""
-    survey: Survey | None = None
+    detail: str
+    rating: Rating
+    """How its priority came about; see `steps`."""
+
+    @property
+    def key(self) -> str:
+        return self.candidate.key
+
+    @property
+    def stored(self) -> str:
+        return self.candidate.stored
+
+    @property
+    def role(self) -> Role:
+        return self.candidate.role
+
+    @property
+    def confidence(self) -> float:
+        return self.candidate.confidence
+
+    @property
+    def tokens(self) -> int:
+        return self.candidate.tokens
+
+    @property
+    def load_s(self) -> float:
+        return self.candidate.load_s
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return self.candidate.reasons
+
+    @property
+    def source_id(self) -> int | None:
+        return self.candidate.source_id
+
+    @property
+    def survey(self) -> Survey | None:
+        return self.candidate.survey
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """How its priority came about, in words."""
+        return self.rating.steps(self.candidate.confidence)
 
     @property
     def density(self) -> float:

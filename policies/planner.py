@@ -18,6 +18,7 @@ from prefetch_scheduler.policies import (
 )
 from prefetch_scheduler.policies.cache_events import CacheReport
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.planner_events import (
     CancelPlan,
     ContextChanged,
@@ -151,4 +152,10 @@ class PlannerMachine:
             assert s.flights.by_id.get(flight.id) is flight, f"{stored}: not filed by number"
             queued = flight in s.queue
             assert queued == (flight.state.name == "QUEUED"), f"{stored}: {flight.state}, {queued=}"
+            for session in flight.wants:
+                assert flight in s.flights.wanted_by(session), f"{stored}: not filed by {session}"
+            assert (flight.state is State.HANDED) <= (id(flight) in s.flights.handed), stored
+        background = [f for f in s.queue.queued(Pool.P3) if not f.waiters]
+        oldest = s.unstarted.first()
+        assert all(oldest is not None and oldest.created_at <= f.created_at for f in background)
         assert all(value >= 0 for value in slots.credits.values()), "credits overdrawn"

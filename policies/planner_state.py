@@ -8,13 +8,13 @@ The planner's rules are functions over this state, grouped by what they react to
 from collections import OrderedDict
 from typing import Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
-from prefetch_scheduler.policies.flights import FlightTable
+from prefetch_scheduler.policies.flights import Flight, FlightTable
 from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.metrics_events import MetricsEvent, Note
 from prefetch_scheduler.policies.planner_events import Count, Log, PlannerEffect
@@ -27,9 +27,23 @@ from prefetch_scheduler.policies.sessions import (
 )
 from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
-from prefetch_scheduler.policies.vocabulary import PolicyName
+from prefetch_scheduler.policies.vocabulary import PolicyName, Pool
 from prefetch_scheduler.policies.waiting import WaitingRoom
+
+PLANS_LIMIT = 64
+
+
+@frozen
+class Kind:
+    """The sources of one kind."""
+
+    prefetched: tuple[SourceInfo, ...]
+    """Those that may be prefetched."""
+    first: int
+    """Place of the first of these among all of the kind; 0 if there is none."""
+    private: bool
 
 
 @define(eq=False)
@@ -39,6 +53,9 @@ class PlannerState:
     slots: Slots = field(init=False)
     flights: FlightTable = field(init=False, factory=FlightTable)
     queue: WaitingRoom = field(init=False, factory=WaitingRoom)
+    unstarted: Unstarted = field(init=False)
+    surveying: bool = field(init=False)
+    """Whether there is a source that has to be asked about its names before a plan."""
     availability: Availability = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
@@ -47,6 +64,8 @@ class PlannerState:
     crossing: dict[str, float] = field(init=False, factory=dict)
     """Session -> when its change of context cancels, unless a submit comes first (D25)."""
     plans: dict[int, PlanState] = field(init=False, factory=dict)
+    plans_limit: int = field(init=False, default=PLANS_LIMIT)
+    """At so many plans, those of which nothing can come any more are forgotten."""
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
     made: list[MadePlan] = field(init=False, factory=list)
     """Plans made while the event in hand was handled."""
@@ -63,10 +82,13 @@ class PlannerState:
     wall: float = field(init=False, default=0.0)
     today: int = field(init=False, default=0)
     out: list[PlannerEffect] = field(init=False, factory=list)
+    _kinds: dict[str, Kind] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         run = self.config.execution
         self.slots = Slots(self.config)
+        self.unstarted = Unstarted(self.flights)
+        self.surveying = any(source.surveys for source in self.table.infos)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
 
     # ---- effects --------------------------------------------------------------------------
@@ -96,6 +118,12 @@ class PlannerState:
         chosen = self.config.execution.policy != PolicyName.SPECIFICATION
         return chosen and self.config.enable_speculative_prefetch
 
+    def enqueue(self, flight: Flight, *, first: bool = False) -> None:
+        """Let a flight wait for a slot in its pool's queue."""
+        self.queue.add(flight, first=first)
+        if flight.pool is Pool.P3:
+            self.unstarted.add(flight)
+
     # ---- sessions and sources -------------------------------------------------------------
 
     def session(self, name: str) -> SessionState:
@@ -107,19 +135,34 @@ class PlannerState:
 
     def stored(self, key: str, session: SessionState) -> str:
         """The cache key of a resource as this session sees it."""
-        return cache_key(key, session.user, private=self.table.is_private(kind_of(key)))
+        return cache_key(key, session.user, private=self.kind(key).private)
 
     def may_prefetch(self, source: SourceInfo) -> bool:
         """Prediction is never permission: read-only, and remote only where the host opted in."""
         return source.read_only and (not source.remote or self.config.execution.prefetch_remote)
 
     def prefetch_sources(self, key: str) -> tuple[SourceInfo, ...]:
-        return tuple(s for s in self.table.by_kind.get(kind_of(key), ()) if self.may_prefetch(s))
+        return self.kind(key).prefetched
 
     def first_prefetch_source(self, key: str) -> int:
         """Place of the first source of the key's kind that may be prefetched; 0 if none may."""
-        sources = self.table.by_kind.get(kind_of(key), ())
-        return next((i for i, source in enumerate(sources) if self.may_prefetch(source)), 0)
+        return self.kind(key).first
+
+    def kind(self, key: str) -> "Kind":
+        """What follows from a key's kind, worked out once."""
+        name = kind_of(key)
+        found = self._kinds.get(name)
+        if found is None:
+            sources = self.table.by_kind.get(name, ())
+            places = [i for i, source in enumerate(sources) if self.may_prefetch(source)]
+            found = Kind(
+                prefetched=tuple(sources[place] for place in places),
+                first=places[0] if places else 0,
+                private=self.table.is_private(name),
+            )
+            if sources:  # a host may name any number of kinds that do not exist
+                self._kinds[name] = found
+        return found
 
     def source_open(self, source: SourceInfo, *, demand: bool) -> bool:
         """Whether the source takes one more load (decision D15).

@@ -11,7 +11,6 @@ Runtime complexity: O(n log n), one sort.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from math import floor, fsum
 
 from attrs import define, field, frozen
@@ -28,7 +27,7 @@ from prefetch_scheduler.policies.plan import (
     density,
 )
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.priority import PriorityRules, in_words
+from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 
@@ -117,7 +116,7 @@ def make_plan(
     Raises:
         InvalidPrediction: an estimate is negative, NaN or too large (decision D2); names each.
     """
-    faults = list(chain.from_iterable(map(candidate_faults, candidates)))
+    faults = [fault for candidate in candidates for fault in candidate_faults(candidate)]
     if faults:
         raise InvalidPrediction(faults)
     granted = plan_budget(terms, config) if budget is None else max(0, budget)
@@ -126,10 +125,11 @@ def make_plan(
     in_order = _by_priority(rows)
     left = max(0, granted - charged_tokens)
     background_left = max(0, config.execution.max_background_tokens - charged_background)
-    _Fitting(config, left, background_left, time_ms / 1000).fit_all(in_order)
-    items, rejected = _itemised(in_order, itemise=len(candidates) <= ITEMISED_LIMIT)
+    itemise = len(candidates) <= ITEMISED_LIMIT
+    _Fitting(config, left, background_left, time_ms / 1000, explain=itemise).fit_all(in_order)
+    items, rejected = _itemised(in_order, itemise=itemise)
     started = [item for item in items if item.admitted]
-    value = fsum(item.value for item in started)
+    value = fsum([item.value for item in started])
     # What either order may choose from: all that is not pending and has nothing in the way.
     choice = [(row.value, row.item.tokens) for row in rows if row.open and not row.item.pending]
     blind = greedy_value(choice, left)
@@ -137,7 +137,7 @@ def make_plan(
         session=session,
         items=items,
         token_budget=granted,
-        tokens_planned=sum(item.tokens for item in started),
+        tokens_planned=sum([item.candidate.tokens for item in started]),
         tokens_charged=charged_tokens,
         value=value,
         # No choice exceeds the bound but by the rounding of its last fraction.
@@ -154,7 +154,7 @@ class _Row:
 
     item: Candidate
     priority: Priority
-    steps: tuple[str, ...]
+    rating: Rating
     value: float
     open: bool
     """Whether nothing but the budgets is in the way."""
@@ -167,37 +167,39 @@ class _Row:
 
 def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> list[_Row]:
     """The candidates with priority and value, by falling density, then key."""
-    rules, multipliers = PriorityRules(terms, config), config.priorities.value_multipliers
-    planned = Reason.PLANNED
+    rate, multipliers = PriorityRules(terms, config).rate, config.priorities.value_multipliers
+    planned, least = Reason.PLANNED, config.min_confidence_for_prefetch
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
-        priority, steps = rules.rate(
-            c.role, c.confidence, key=c.key, recent=c.recent, frequent=c.frequent
-        )
-        value = c.confidence * multipliers[c.role] if c.value is None else c.value
-        lane, reason, detail = _destined(c, priority, config)
-        row = _Row(c, priority, steps, value, reason is planned, lane, reason, detail)
+        confidence, value = c.confidence, c.value
+        rating = rate(c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent)
+        priority = rating.priority
+        if value is None:
+            value = confidence * multipliers[c.role]
+        if c.obstacle is None and confidence >= least:
+            lane, reason, detail = _BY_PRIORITY[priority]
+        else:
+            lane, reason, detail = _hindered(c, least)
+        row = _Row(c, priority, rating, value, reason is planned, lane, reason, detail)
         decorated.append((-density(value, c.tokens), c.key, place, row))
     decorated.sort()
     return [row for _, _, _, row in decorated]
 
 
-_BY_PRIORITY = {
+_BY_PRIORITY: dict[Priority, tuple[Lane, Reason, str]] = {
     **dict.fromkeys(Priority, (Lane.IMMEDIATE, Reason.PLANNED, "")),
     Priority.P3: (Lane.BACKGROUND, Reason.PLANNED, ""),
     Priority.P4: (Lane.DEFERRED, Reason.PRIORITY_DEFERRED, "P4 is loaded only when asked for"),
 }
+"""Lane, reason and detail before budgets are looked at; `PLANNED` where they decide."""
 
 
-def _destined(c: Candidate, priority: Priority, config: Config) -> tuple[Lane, Reason, str]:
-    """Lane, reason and detail before budgets are looked at; `PLANNED` where they decide."""
+def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
+    """Lane, reason and detail of what has an obstacle, or a confidence below the least."""
     if c.obstacle is not None:
         return Lane.SKIPPED, c.obstacle, c.detail
-    least = config.min_confidence_for_prefetch
-    if c.confidence < least:
-        detail = f"confidence {c.confidence:g} is below {least:g}"
-        return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
-    return _BY_PRIORITY[priority]
+    detail = f"confidence {c.confidence:g} is below {least:g}"
+    return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
 
 
 def _by_priority(rows: Iterable[_Row]) -> list[_Row]:
@@ -216,6 +218,8 @@ class _Fitting:
     tokens_left: int
     background_left: int
     time_budget_s: float
+    explain: bool
+    """Whether what is skipped is told in words, too."""
     slots: SlotSchedule = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -240,7 +244,8 @@ class _Fitting:
             return
         if c.tokens > self.tokens_left:
             row.lane, row.reason = Lane.SKIPPED, Reason.TOKEN_BUDGET_EXCEEDED
-            row.detail = f"{c.tokens} tokens, {self.tokens_left} of the budget are left"
+            if self.explain:
+                row.detail = f"{c.tokens} tokens, {self.tokens_left} of the budget are left"
             return
         if row.lane is Lane.IMMEDIATE:
             placed = self.slots.immediate(row.priority, c.load_s, self.time_budget_s)
@@ -252,8 +257,9 @@ class _Fitting:
             row.detail = f"would be there after {placed.finish_s:.3g} s of {self.time_budget_s:g} s"
         if c.tokens > self.background_left:
             row.lane, row.reason = Lane.SKIPPED, Reason.BACKGROUND_TOKENS_EXCEEDED
-            text = f"{c.tokens} tokens, {self.background_left} for the background are left"
-            row.detail = f"{row.detail}; {text}" if row.detail else text
+            if self.explain:
+                text = f"{c.tokens} tokens, {self.background_left} for the background are left"
+                row.detail = f"{row.detail}; {text}" if row.detail else text
             return
         self.tokens_left -= c.tokens
         self.background_left -= c.tokens
@@ -278,23 +284,14 @@ def _itemised(
 
 
 def _item(row: _Row) -> PlanItem:
-    c = row.item
     return PlanItem(
-        key=c.key,
-        stored=c.stored,
-        role=c.role,
-        confidence=c.confidence,
-        priority=row.priority,
-        lane=row.lane,
-        tokens=c.tokens,
-        load_s=c.load_s,
-        value=row.value,
-        start_s=row.start_s,
-        finish_s=row.finish_s,
-        reason=row.reason,
-        detail=row.detail,
-        reasons=c.reasons,
-        source_id=c.source_id,
-        steps=in_words(row.steps, c.confidence),
-        survey=c.survey,
+        row.item,
+        row.priority,
+        row.lane,
+        row.value,
+        row.start_s,
+        row.finish_s,
+        row.reason,
+        row.detail,
+        row.rating,
     )

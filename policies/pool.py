@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import assert_never
 
-from attrs import define, evolve, frozen
+from attrs import define, frozen
 
 from prefetch_scheduler.policies.pool_events import (
     Abandoned,
@@ -171,7 +171,7 @@ class PoolMachine:
                 self._reset()
                 reset = True
             case RunEnded():
-                self._ended(event)
+                self.take(event)
             case RunPart(id_, key, content, run):
                 job = self._started(id_, run)
                 if job is not None and job.state is not _State.DROPPED:
@@ -179,6 +179,30 @@ class PoolMachine:
             case _:
                 assert_never(event)
         return self._take_effects(reset)
+
+    def take(self, event: RunEnded) -> None:
+        """Take in an end as `handle` does; what follows of it is left for `effects`, or for the
+        next event's, so that the ends of several runs make one report.
+        """
+        id_, outcome = event.id, event.outcome
+        job = self._started(id_, event.run)
+        if job is None:
+            return
+        del self._jobs[id_]
+        self._settle(job)
+        if job.state is _State.DROPPED:
+            self._reports.append(Ended(id_))
+            return
+        if job.state is _State.RUNNING:
+            self._credits += 1
+        if isinstance(outcome, LoadResult):
+            self._reports.append(Loaded(id_, outcome))
+        else:
+            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
+
+    def effects(self) -> list[PoolEffect]:
+        """What has been gathered by `take`."""
+        return self._take_effects(False)
 
     def cancel_ahead(self, id_: int) -> None:
         """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
@@ -299,23 +323,6 @@ class PoolMachine:
             return None
         return job
 
-    def _ended(self, event: RunEnded) -> None:
-        id_, outcome = event.id, event.outcome
-        job = self._started(id_, event.run)
-        if job is None:
-            return
-        del self._jobs[id_]
-        self._settle(job)
-        if job.state is _State.DROPPED:
-            self._reports.append(Ended(id_))
-            return
-        if job.state is _State.RUNNING:
-            self._credits += 1
-        if isinstance(outcome, LoadResult):
-            self._reports.append(Loaded(id_, outcome))
-        else:
-            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
-
     def _reset(self) -> None:
         for job in list(self._jobs.values()):
             if job.state is _State.WAITING:
@@ -402,20 +409,34 @@ class PoolMachine:
 def merged(reports: Iterable[PoolReport | UnderWay]) -> list[PoolReport | UnderWay]:
     """The same reports in as few as possible: a reset voids what was granted before it."""
     result: list[PoolReport | UnderWay] = []
+    alike: list[PoolReport] = []
     for report in reports:
-        last = result[-1] if result else None
-        if (
-            not isinstance(report, PoolReport)
-            or not isinstance(last, PoolReport)
-            or report.reset
-            or report.planner != last.planner
-        ):
+        if not isinstance(report, PoolReport):
+            result.extend(_as_one(alike))
+            alike = []
             result.append(report)
             continue
-        result[-1] = evolve(
-            last,
-            reports=last.reports + report.reports,
-            credits=last.credits + report.credits,
-            permits_returned=last.permits_returned + report.permits_returned,
-        )
+        if report.reset or (alike and report.planner != alike[0].planner):
+            result.extend(_as_one(alike))
+            alike = []
+        alike.append(report)
+    result.extend(_as_one(alike))
     return result
+
+
+def _as_one(reports: list[PoolReport]) -> list[PoolReport]:
+    """Reports to the same planner, of which only the first may be a reset, as one; or none."""
+    if len(reports) < 2:
+        return reports
+    first = reports[0]
+    return [
+        PoolReport(
+            first.pool,
+            tuple([item for report in reports for item in report.reports]),
+            sum(report.credits for report in reports),
+            sum(report.permits_returned for report in reports),
+            first.reset,
+            first.planner,
+            first.incarnation,
+        )
+    ]

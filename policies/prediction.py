@@ -96,6 +96,31 @@ def _number_fault(where: str, value: object, most: float, *, whole: bool) -> str
 _ROLES = tuple(Role)
 
 
+_ROLE_SET, _WORDS = frozenset(Role), (str, Role)
+_FLOAT, _INT = (float, int), (int, type(None))
+_MAYBE = (float, int, type(None))
+
+
+def _sound(item: Prediction) -> bool:
+    """Whether a prediction is plainly well formed; where not, `prediction_faults` tells."""
+    tokens, load_s, value = item.tokens, item.load_s, item.value
+    return (
+        type(item.key) is str
+        and type(item.reason) is str
+        and type(item.confidence) in _FLOAT
+        and type(tokens) in _INT
+        and type(load_s) in _MAYBE
+        and type(value) in _MAYBE
+        and type(item.role) in _WORDS
+        and item.role in _ROLE_SET
+        and 0 <= item.confidence <= 1
+        and (tokens is None or 0 <= tokens <= MAX_TOKENS)
+        and (load_s is None or 0 <= load_s <= MAX_LOAD_S)
+        and (value is None or 0 <= value <= MAX_VALUE)
+        and key_fault(item.key) is None
+    )
+
+
 def prediction_faults(where: str, item: Prediction) -> Iterable[str]:
     """Every fault of one prediction; `where` names it in the messages."""
     fault = key_fault(item.key)
@@ -140,6 +165,9 @@ def checked_predictions(items: object) -> tuple[Prediction, ...]:
     faults: list[str] = []
     result: list[Prediction] = []
     for index, item in enumerate(items):
+        if type(item) is Prediction and _sound(item):
+            result.append(item)
+            continue
         where = f"predictions[{index}]"
         if not isinstance(item, Prediction):
             faults.append(f"{where}: expected a Prediction, got {type(item).__name__}")

@@ -1,13 +1,10 @@
 """Priority of an item: its role's base and every modifier that applies (decisions D5 to D7)."""
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.vocabulary import Priority, Role
-
-CONFIDENCE = "{confidence}"
-"""Stands in a step's words for the item's own confidence."""
 
 _LEVELS = tuple(Priority)
 
@@ -40,76 +37,110 @@ def priority_of(
         frequent: whether it was used more than `priorities.frequent_uses` times today.
     """
     rules = PriorityRules(terms, config)
-    priority, steps = rules.rate(role, confidence, key=key, recent=recent, frequent=frequent)
-    return priority, in_words(steps, confidence)
+    rating = rules.rate(role, confidence, key=key, recent=recent, frequent=frequent)
+    return rating.priority, rating.steps(confidence)
 
 
-def in_words(steps: tuple[str, ...], confidence: float) -> tuple[str, ...]:
-    """The steps of `PriorityRules.rate` with the item's confidence in its place."""
-    if len(steps) == 1:  # the base alone, as most often
-        return steps
-    figure = f"{confidence:g}"
-    return tuple([step.replace(CONFIDENCE, figure) for step in steps])
+@frozen
+class Rating:
+    """The priority of one case. Its words are made when somebody asks for them."""
+
+    priority: Priority
+    case: _Case
+    rules: "PriorityRules" = field(eq=False, repr=False)
+
+    def steps(self, confidence: float) -> tuple[str, ...]:
+        """The steps that led to the priority of an item with this confidence."""
+        return self.rules.steps(self.case, confidence)
 
 
-@define
+@define(eq=False)
 class PriorityRules:
     """The rules of one plan. An item's case decides; there are few, and each is worked out once."""
 
     terms: Terms
     config: Config
-    _cases: dict[_Case, tuple[Priority, tuple[str, ...]]] = field(init=False, factory=dict)
+    _cases: dict[_Case, Rating] = field(init=False, factory=dict)
+    _thresholds: tuple[float, float, float] = field(init=False)
+
+    @_thresholds.default
+    def _from_config(self) -> tuple[float, float, float]:
+        rules = self.config.priorities
+        least = self.config.min_confidence_for_immediate
+        return rules.high_confidence, rules.low_confidence, least
 
     def rate(
         self, role: Role, confidence: float, *, key: str, recent: bool, frequent: bool
-    ) -> tuple[Priority, tuple[str, ...]]:
-        """Priority and steps, in which `CONFIDENCE` stands for the figure; see `in_words`."""
-        rules, terms = self.config.priorities, self.terms
+    ) -> Rating:
+        high, low, least = self._thresholds
         case = (
             role,
-            confidence > rules.high_confidence,
-            confidence < rules.low_confidence,
-            confidence < self.config.min_confidence_for_immediate,
+            confidence > high,
+            confidence < low,
+            confidence < least,
             recent,
             frequent,
-            terms.override.get(key, terms.override_all),
+            self.terms.override.get(key, self.terms.override_all),
         )
         found = self._cases.get(case)
         if found is None:
-            found = self._cases[case] = self._rated(case)
+            found = self._cases[case] = Rating(self._priority(case), case, self)
         return found
 
-    def _rated(self, case: _Case) -> tuple[Priority, tuple[str, ...]]:
-        role, _, _, uncertain, _, _, override = case
-        base = int(self.config.priorities.base[role])
-        steps = [f"base P{base:d} ({role.value})"]
+    def _priority(self, case: _Case) -> Priority:
+        override = case[-1]
+        if override is not None:
+            return override
+        base, level = self._levels(case)
+        return Priority.P2 if self._held_back(case, base, level) else _LEVELS[level]
+
+    def _levels(self, case: _Case) -> tuple[int, int]:
+        """The base priority, and the level that the modifiers lead to."""
+        base = int(self.config.priorities.base[case[0]])
         total: float = base
-        for step, why in self._modifiers(case):
+        for step, _, _ in self._modifiers(case):
             total += step
-            steps.append(f"{why}: {step:+g}")
-        level = min(4, max(0, round(total)))
-        if level <= Priority.P1 and uncertain and base != Priority.P0:
+        return base, min(4, max(0, round(total)))
+
+    @staticmethod
+    def _held_back(case: _Case, base: int, level: int) -> bool:
+        """Whether decision D5 applies: it is not certain enough to be loaded at once."""
+        uncertain = case[3]
+        return uncertain and level <= Priority.P1 and base != Priority.P0
+
+    def steps(self, case: _Case, confidence: float) -> tuple[str, ...]:
+        """The steps that lead to the priority of a case, in words for people."""
+        role, override = case[0], case[-1]
+        base, level = self._levels(case)
+        steps = [f"base P{base:d} ({role.value})"]
+        for step, why, figure in self._modifiers(case):
+            steps.append(f"{why.format(confidence=confidence, figure=figure)}: {step:+g}")
+        if self._held_back(case, base, level):
             least = self.config.min_confidence_for_immediate
-            steps.append(f"confidence {CONFIDENCE} < {least:g}: not immediate, P2")
-            level = Priority.P2
+            steps.append(f"confidence {confidence:g} < {least:g}: not immediate, P2")
         if override is not None:
             steps.append(f"priority_override: P{override:d}")
-            level = override
-        return _LEVELS[level], tuple(steps)
+        return tuple(steps)
 
-    def _modifiers(self, case: _Case) -> list[tuple[float, str]]:
-        """`(steps, why)` of each modifier that applies; negative is more urgent."""
+    def _modifiers(self, case: _Case) -> list[tuple[float, str, object]]:
+        """`(steps, why, figure)` of each modifier that applies; negative is more urgent.
+
+        The words are a template for the figure and the item's own confidence.
+        """
         _, high, low, _, recent, frequent, _ = case
         rules, urgency = self.config.priorities, self.terms.urgency
-        modifiers: list[tuple[float, str]] = []
+        modifiers: list[tuple[float, str, object]] = []
         if rules.urgency[urgency]:
-            modifiers.append((rules.urgency[urgency], f"urgency {urgency.value}"))
+            modifiers.append((rules.urgency[urgency], "urgency {figure}", urgency.value))
         if high:
-            modifiers.append((-1, f"confidence {CONFIDENCE} > {rules.high_confidence:g}"))
+            words = "confidence {confidence:g} > {figure:g}"
+            modifiers.append((-1, words, rules.high_confidence))
         if low:
-            modifiers.append((+1, f"confidence {CONFIDENCE} < {rules.low_confidence:g}"))
+            words = "confidence {confidence:g} < {figure:g}"
+            modifiers.append((+1, words, rules.low_confidence))
         if recent:
-            modifiers.append((-1, f"read in the last {rules.recent_access_s:g} s"))
+            modifiers.append((-1, "read in the last {figure:g} s", rules.recent_access_s))
         if frequent:
-            modifiers.append((-1, f"used more than {rules.frequent_uses} times today"))
+            words = "used more than {figure} times today"
+            modifiers.append((-1, words, rules.frequent_uses))
         return modifiers

@@ -7,8 +7,9 @@ binds it has a place. Graham, "Bounds on Multiprocessing Timing Anomalies" (1969
 """
 
 from bisect import bisect_right, insort
+from typing import NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.vocabulary import Priority
@@ -17,8 +18,7 @@ TOLERANCE_S = 1e-9
 """Sums of decimal fractions are not exact: twenty loads of 0.1 s do fit two seconds."""
 
 
-@frozen
-class Placed:
+class Placed(NamedTuple):
     """A load's predicted times in seconds from the plan."""
 
     start_s: float
@@ -62,11 +62,11 @@ class SlotSchedule:
         start = max(free[0] for free in limits)
         finish = start + load_s
         if deadline_s is not None and finish > deadline_s + TOLERANCE_S:
-            return Placed(start, finish, in_time=False)
+            return Placed(start, finish, False)
         if urgent:
             self._urgent_end = max(self._urgent_end, finish)
         _occupy(limits, start, finish)
-        return Placed(start, finish, in_time=True)
+        return Placed(start, finish, True)
 
     def background(self, load_s: float) -> tuple[float, float]:
         """`(start, finish)` of a background load; ask when all immediate ones are placed."""

@@ -30,7 +30,8 @@ class SessionAccounts:
     _live: dict[str, Account] = field(init=False, factory=dict)
     _kept: OrderedDict[str, Account] = field(init=False, factory=OrderedDict)
     """Ended or never opened, oldest first."""
-    _leaving: list[str] = field(init=False, factory=list)
+    leaving: list[str] = field(init=False, factory=list)
+    """The sessions forgotten since `left` was last called."""
 
     @total.default
     def _new_total(self) -> Account:
@@ -77,7 +78,7 @@ class SessionAccounts:
 
     def left(self) -> list[str]:
         """The sessions forgotten since the last call."""
-        leaving, self._leaving = self._leaving, []
+        leaving, self.leaving = self.leaving, []
         return leaving
 
     def __iter__(self) -> Iterator[Account]:
@@ -101,4 +102,4 @@ class SessionAccounts:
         account.counts = self.forgotten
         account.keys, account.skills = KeyOutcomes(self.list_limit), SkillBook()
         account.forgotten = True
-        self._leaving.append(account.session)
+        self.leaving.append(account.session)

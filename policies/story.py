@@ -1,6 +1,6 @@
 """The story of each key: what was done with it, when, and why. Bounded, newest kept."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import assert_never
 
 from attrs import define, field, frozen
@@ -41,38 +41,44 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
+_Line = tuple[float, float, str, str, str]
+"""The fields of a `StoryLine`: many more are written down than are ever read."""
+
+
 @define(eq=False)
 class StoryBook:
     """The stories of the keys most recently told of."""
 
     lines: int = LINES
     keys: int = KEYS
-    _stories: OrderedDict[str, deque[StoryLine]] = field(init=False, factory=OrderedDict)
+    _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
     _prefetches: OrderedDict[int, tuple[str, str]] = field(init=False, factory=OrderedDict)
     """Number of a prefetch -> its key and session."""
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
         for key, session, name, reason in self._told(event):
-            line = StoryLine(now, wall, name, clip(reason), session)
-            self._tell(public_key(key), line)
+            self._tell(public_key(key), (now, wall, name, clip(reason), session))
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(self._stories.get(key, ()))
+        return tuple(StoryLine(*line) for line in self._stories.get(key, ()))
 
     def __len__(self) -> int:
         return len(self._stories)
 
-    def _tell(self, key: str, line: StoryLine) -> None:
-        story = self._stories.get(key)
+    def _tell(self, key: str, line: _Line) -> None:
+        stories = self._stories
+        story = stories.get(key)
         if story is None:
-            story = self._stories[key] = deque(maxlen=self.lines)
-            if len(self._stories) > self.keys:
-                self._stories.popitem(last=False)
-        else:
-            self._stories.move_to_end(key)
+            stories[key] = [line]
+            if len(stories) > self.keys:
+                stories.popitem(last=False)
+            return
+        stories.move_to_end(key)
         story.append(line)
+        if len(story) > self.lines:
+            del story[0]
 
     def _told(self, event: ev.MetricsEvent) -> list[tuple[str, str, str, str]]:
         """`(key, session, what happened, why)` for each key that the event is about."""
@@ -83,7 +89,7 @@ class StoryBook:
                 return [(key, session, "predicted", "") for key in keys]
             case ev.PrefetchStarted(id=id_, session=session, key=key):
                 self._remember(id_, key, session)
-                why = ", ".join(filter(None, (str(event.cause), event.reason)))
+                why = f"{event.cause.value}, {event.reason}" if event.reason else event.cause.value
                 return [(key, session, "prefetch started", f"{why}, about {event.tokens} tokens")]
             case ev.PrefetchLoaded(id=id_, tokens=tokens, load_s=load_s):
                 return self._of(id_, "prefetch loaded", f"{tokens} tokens in {load_s:.3f} s")

@@ -7,9 +7,9 @@ from prefetch_scheduler.policies.candidates import candidate
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
-from prefetch_scheduler.policies.plan import Candidate, Plan, candidate_faults
+from prefetch_scheduler.policies.plan import LOADED_LANES, Candidate, Plan, candidate_faults
 from prefetch_scheduler.policies.planner_events import PlanMade, Submit, ToPool
-from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.planner_state import PLANS_LIMIT, PlannerState
 from prefetch_scheduler.policies.planning import make_plan, merged
 from prefetch_scheduler.policies.pool_events import Surveyed, SurveyNames
 from prefetch_scheduler.policies.prediction import Prediction, Terms
@@ -95,6 +95,8 @@ def request(
 def _names_to_survey(
     s: PlannerState, predictions: Iterable[Prediction]
 ) -> Iterable[tuple[str, int]]:
+    if not s.surveying:
+        return
     seen: set[str] = set()
     for prediction in predictions:
         if prediction.key in seen:
@@ -130,8 +132,8 @@ def plan_now(
     s.pending.pop(pending.id, None)
     session = s.session(pending.session)
     items = merged(pending.predictions)
-    keys = {s.stored(item.key, session) for item in items}
-    if pending.replaces:
+    if pending.replaces and s.flights.wanted_by(session.id):
+        keys = {s.stored(item.key, session) for item in items}
         admitting.drop_unrepeated(s, session, keys, crossing=pending.crossing)
     candidates = [
         candidate(s, session, item, surveys.get(item.key), pending, now) for item in items
@@ -231,8 +233,11 @@ def _plan_state(
 
 
 def _forget_plans(s: PlannerState) -> None:
-    """Keep the plans that something may still come of: each session's latest, and unsettled."""
-    if len(s.plans) < 64:
+    """Keep the plans that something may still come of: each session's latest, and unsettled.
+
+    All flights are looked at for it, so only where the plans have doubled in number since.
+    """
+    if len(s.plans) < s.plans_limit:
         return
     latest = {session.plan.id for session in s.sessions.values() if session.plan is not None}
     wanted = {want.plan for flight in s.flights.live.values() for want in flight.wants.values()}
@@ -241,21 +246,28 @@ def _forget_plans(s: PlannerState) -> None:
         plan.failed = plan.failed or bool(plan.outstanding)
         plan.outstanding.clear()
         ending.report_immediate(s, plan)
+    s.plans_limit = max(PLANS_LIMIT, 2 * len(s.plans))
+
+
+_PLANNED = {
+    (priority, lane): f"planned {priority.name} {lane}" for priority in Priority for lane in Lane
+}
 
 
 def _account(s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan) -> None:
     """Tell metrics, the log and the keys' stories what was decided."""
     for item in plan.items:
-        loaded = item.admitted or item.reason in (Reason.PENDING, Reason.CACHED)
-        session.note_predicted(item.key, "" if loaded else str(item.reason))
+        loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
+        session.note_predicted(item.key, "" if loaded else item.reason.value)
     if pending.cause is not Cause.PREDICTION or pending.parent is not None:
         return
     s.count(BudgetGranted(session.id, plan.token_budget))
     s.count(Predicted(session.id, tuple(item.key for item in plan.items)))
     over_budget: list[str] = []
     for item in plan.items:
-        text = f"{item.reason}: {item.detail}" if item.detail else str(item.reason)
-        s.note(item.key, f"planned {item.priority.name} {item.lane}", text, session.id)
+        reason = item.reason.value
+        text = f"{reason}: {item.detail}" if item.detail else reason
+        s.note(item.key, _PLANNED[item.priority, item.lane], text, session.id)
         if item.priority is Priority.P0 and item.reason is not Reason.CACHED:
             s.count(P0NotResident(session.id, item.key))
         if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):

@@ -21,7 +21,7 @@ BYTES_PER_TOKEN: dict[str, float] = {
 
 def suffix_of(name: str) -> str:
     """The lower-cased suffix of a name, with its dot; empty where it has none."""
-    return posixpath.splitext(name)[1].lower()
+    return posixpath.splitext(name)[1].lower() if "." in name else ""
 
 
 def tokens_of_size(size: int, suffix: str) -> int:

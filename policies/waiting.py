@@ -1,66 +1,104 @@
 """The planner's queues: what waits for a slot, always in an order that can still change."""
 
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Iterator
+from heapq import merge
+from itertools import count
+from typing import Any
 
-from sortedcontainers import SortedKeyList
+from attrs import frozen
+from sortedcontainers import SortedList
 
 from prefetch_scheduler.policies.flights import Flight
 from prefetch_scheduler.policies.vocabulary import Pool
 
 
+@frozen
+class _Place:
+    """Where a flight stands, and the entry that stands there for it."""
+
+    pool: Pool
+    source: int
+    entry: tuple[Any, ...]
+
+
 class WaitingRoom:
     """One queue for each pool: demand first come first served, the others by rank.
 
-    Runtime complexity: adding, removing and taking the first are O(log n).
+    Within a pool each source has a line of its own, so that what waits for a source that takes
+    no more is stepped over at once, however much it is. An entry is a tuple that sorts as its
+    flight does and ends with the flight's number.
+
+    Runtime complexity: adding and removing are O(log n), the heads of a pool O(sources).
     """
 
     def __init__(self) -> None:
-        self._demand: OrderedDict[int, Flight] = OrderedDict()
-        self._ranked: dict[Pool, SortedKeyList] = {
-            pool: SortedKeyList(key=lambda flight: (*flight.rank.order, flight.stored))
-            for pool in Pool
-            if pool is not Pool.DEMAND
+        self._lines: dict[Pool, dict[int, SortedList]] = {
+            pool: defaultdict(SortedList) for pool in Pool
         }
-        self._place: dict[int, Pool] = {}
+        self._lengths = dict.fromkeys(Pool, 0)
+        self._places: dict[int, _Place] = {}
+        self._flights: dict[int, Flight] = {}
+        self._arrivals = count(1)
 
     def add(self, flight: Flight, *, first: bool = False) -> None:
         """Queue a flight in its pool's queue. `first`: ahead of the others (demand only)."""
-        if flight.id in self._place:
-            raise ValueError(f"flight {flight.id} ({flight.key}) is queued already")
-        self._place[flight.id] = flight.pool
-        if flight.pool is Pool.DEMAND:
-            self._demand[flight.id] = flight
-            if first:
-                self._demand.move_to_end(flight.id, last=False)
+        number, pool, source = flight.id, flight.pool, flight.source.id
+        if number in self._places:
+            raise ValueError(f"flight {number} ({flight.key}) is queued already")
+        entry: tuple[Any, ...]
+        if pool is Pool.DEMAND:
+            arrival = next(self._arrivals)
+            entry = (-arrival if first else arrival, number)
         else:
-            self._ranked[flight.pool].add(flight)
+            entry = (*flight.rank.order, flight.stored, number)
+        self._lines[pool][source].add(entry)
+        self._lengths[pool] += 1
+        self._places[number] = _Place(pool, source, entry)
+        self._flights[number] = flight
 
     def remove(self, flight: Flight) -> bool:
-        """Take a flight out, before its rank or pool is changed; False: it was not queued."""
-        pool = self._place.pop(flight.id, None)
-        if pool is None:
+        """Take a flight out, before its rank, pool, number or source is changed.
+
+        Returns:
+            False where it was not queued.
+        """
+        place = self._places.pop(flight.id, None)
+        if place is None:
             return False
-        if pool is Pool.DEMAND:
-            del self._demand[flight.id]
+        del self._flights[flight.id]
+        lines = self._lines[place.pool]
+        line = lines[place.source]
+        if line[0] == place.entry:  # as most often: it starts
+            del line[0]
         else:
-            self._ranked[pool].remove(flight)
+            line.remove(place.entry)
+        if not line:
+            del lines[place.source]
+        self._lengths[place.pool] -= 1
         return True
+
+    def heads(self, pool: Pool) -> list[Flight]:
+        """The first flight of each source's line, in the pool's order."""
+        entries = [line[0] for line in self._lines[pool].values()]
+        if len(entries) > 1:
+            entries.sort()
+        return [self._flights[entry[-1]] for entry in entries]
 
     def queued(self, pool: Pool) -> Iterator[Flight]:
         """The flights of one queue in order, as they stand now."""
-        return iter(list(self._demand.values() if pool is Pool.DEMAND else self._ranked[pool]))
+        return iter([self._flights[entry[-1]] for entry in merge(*self._lines[pool].values())])
 
     def least(self, pool: Pool) -> Flight:
         """The last in order: the least valuable of the least urgent class."""
-        flight: Flight = self._ranked[pool][-1]
-        return flight
+        entry = max(line[-1] for line in self._lines[pool].values())
+        return self._flights[entry[-1]]
 
     def __len__(self) -> int:
-        return len(self._place)
+        return len(self._places)
 
     def __contains__(self, flight: Flight) -> bool:
-        return flight.id in self._place
+        return flight.id in self._places
 
     def length(self, pool: Pool) -> int:
-        return len(self._demand) if pool is Pool.DEMAND else len(self._ranked[pool])
+        return self._lengths[pool]

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefetch_scheduler.engine.sources.freshness import with_version
 from prefetch_scheduler.policies import figures
-from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.content import Content, byte_size
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
 
 
@@ -31,7 +31,8 @@ class Results:
         if isinstance(value, Content):
             content = value
         elif isinstance(value, str | bytes):
-            content = Content(value)
+            size = byte_size(value)
+            content = Content(value, tokens=tokens_of_size(size, suffix_of(name)))
         else:
             raise TypeError(
                 f"{self._who}: {call}({name!r}) returned {shown(value)}; expected str, bytes or "

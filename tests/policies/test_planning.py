@@ -2,8 +2,11 @@
 
 import json
 import math
+import random
+import statistics
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -562,6 +565,65 @@ def test_the_order_of_the_candidates_does_not_matter(
 ) -> None:
     shuffled = data.draw(st.permutations(candidates))
     assert planned(*shuffled, budget=budget) == planned(*candidates, budget=budget)
+
+
+@given(candidates=candidates_, budget=budgets)
+def test_a_very_large_plan_decides_as_an_itemised_one_does(
+    candidates: list[Candidate], budget: int
+) -> None:
+    whole = planned(*candidates, budget=budget)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planning, "ITEMISED_LIMIT", -1)
+        counted = planned(*candidates, budget=budget)
+    assert counted == evolve(
+        whole, items=tuple(item for item in whole.items if item.lane in LOADED_LANES)
+    )
+
+
+def _optimum(choice: list[PlanItem], budget: int) -> float:
+    """The most value within so many tokens, by trying every choice."""
+    best = {0: 0.0}
+    for item in choice:
+        for tokens, value in list(best.items()):
+            more = tokens + item.tokens
+            if more <= budget:
+                best[more] = max(best.get(more, 0.0), value + item.value)
+    return max(best.values())
+
+
+def test_each_class_comes_close_to_the_best_that_its_budget_holds() -> None:
+    """The short form of `benchmarks.planning`; 0.95 on average is its goal, too."""
+    shares: dict[Priority, list[float]] = {}
+    for seed in range(60):
+        pick = random.Random(seed)
+        many = [
+            candidate(
+                f"file:{number}",
+                pick.choice(list(Role)),
+                pick.betavariate(4, 2),
+                tokens=10 * (1 + int(pick.lognormvariate(4.0, 1.2))),
+                load_s=0.0,
+            )
+            for number in range(30)
+        ]
+        plan = planned(*many, budget=6_000)
+        left, background = 6_000, 5_000
+        for priority in (P0, P1, P2, P3):
+            open_ = [
+                item
+                for item in plan.items
+                if item.priority is priority
+                and (item.admitted or str(item.reason).endswith("_exceeded"))
+            ]
+            most = _optimum(open_, min(left, background) if priority is P3 else left)
+            got = [item for item in open_ if item.admitted]
+            if most:
+                shares.setdefault(priority, []).append(sum(i.value for i in got) / most)
+            left -= sum(item.tokens for item in got)
+    assert all(max(found) <= 1 + 1e-9 for found in shares.values())
+    means = {priority: statistics.mean(found) for priority, found in shares.items()}
+    assert all(len(found) >= 30 for found in shares.values()), shares
+    assert all(mean >= 0.95 for mean in means.values()), means
 
 
 def _decision(item: PlanItem) -> tuple[object, ...]:
