@@ -1,0 +1,1 @@
+"""Recorded sessions in virtual time: what each policy loads, what readers wait for; a report."""
