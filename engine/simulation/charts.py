@@ -171,10 +171,12 @@ def bars(
         parts.append(
             box(left, y + 5, max(end - left, 1.5), step - 9, f"f{row.colour % len(COLOURS)}", tip)
         )
-        parts.append(text_at(end + 6, y + 16.5, row.note, kind="small"))
-    parts.append(line(left, top, left, bottom, "axis"))
     if goal is not None:
         at = axis.place(goal, left, right)
         parts.append(line(at, top - 4, at, bottom + 4, "goal"))
+    for number, row in enumerate(rows):
+        end = axis.place(row.value, left, right)
+        parts.append(text_at(end + 6, top + step * number + 16.5, row.note, kind="small halo"))
+    parts.append(line(left, top, left, bottom, "axis"))
     parts.append(text_at((left + right) / 2, bottom + 43, axis.label, anchor="middle"))
     return document(name, title, description, WIDTH, bottom + 58, "".join(parts))

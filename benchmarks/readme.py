@@ -1,0 +1,55 @@
+"""Writes the README's results from the committed result files: `python -m benchmarks.readme`."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.figures import RESULTS
+from benchmarks.tables import Result, goal, number, results
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+TELLING: tuple[tuple[str, str, str], ...] = (
+    ("do_no_harm", "demand p99: ratio, prefetching on by off", "demand p99, wrong predictions"),
+    ("footprint", "import: ratio to the core dependencies' own", "import time by dependencies'"),
+    ("footprint", "memory of an idle engine", "memory of an idle engine"),
+    ("footprint", "memory of a session, of 1,000", "memory of one more session"),
+    ("runtime", "tell: ratio", "messages (tell) a second, by stock Pykka's"),
+)
+"""Benchmark, figure, what the README calls it. What has no result yet is left out."""
+
+
+def section(found: Mapping[str, Result]) -> str:
+    """The lines between the markers."""
+    lines = ["| | median | goal |", "|---|---:|---:|"]
+    for benchmark, figure, label in TELLING:
+        for row in found.get(benchmark, {"figures": ()})["figures"]:
+            if row["name"] == figure:
+                missed = " (missed)" if row["met"] is False else ""
+                value = f"{number(row['median'])} {row['unit']}"
+                lines.append(f"| {label} | {value} | {goal(row)}{missed} |")
+    return "\n".join(lines)
+
+
+def replaced(text: str, found: Mapping[str, Result]) -> str:
+    """The README's text with the section of these results.
+
+    Raises:
+        ValueError: the markers are not there, once each and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"README.md: expected {BEGIN} and, after it, {END}, once each")
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{section(found)}\n{END}{rest.split(END)[1]}"
+
+
+def main() -> int:
+    """Rewrite the README in place."""
+    text = README.read_text("utf-8")
+    README.write_text(replaced(text, results(RESULTS)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
