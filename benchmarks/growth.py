@@ -1,0 +1,115 @@
+"""What an operation costs as everything grows to a million: `python -m benchmarks.growth`.
+
+Each grower (`benchmarks/growers.py`) does one thing again and again. Its time for each is taken
+over a window before each size; its memory in a second pass, by `tracemalloc`, which counts
+Python's own allocations and nothing else. What is held by the host may take memory evenly; what
+is over must leave nothing behind.
+"""
+
+import gc
+import statistics
+import sys
+import time
+import tracemalloc
+from typing import Any
+
+from benchmarks.figures import Figure, figure, finish, parser
+from benchmarks.growers import GROWERS, Grower
+
+WINDOW = 1000
+CHUNKS = 20
+"""Of a window, timed apart: their median is the time, so that one pause of the machine is none."""
+
+TIME_GOAL = 2.0
+"""Times the cost at a hundredth of the size."""
+MEMORY_GOAL = 1.25
+"""Times the memory at a tenth of the size; for each item where the host holds them."""
+
+
+def sizes(most: int) -> list[int]:
+    """Powers of ten from 100."""
+    return [10**power for power in range(2, 7) if 10**power <= most]
+
+
+def times(grower: Grower, at: list[int]) -> list[float]:
+    """Microseconds for one, near each size."""
+    found = []
+    with grower.start() as step:
+        done = 0
+        for size in at:
+            chunk = max(1, min(WINDOW, size // 2) // CHUNKS)
+            for n in range(done, size - chunk * CHUNKS):
+                step(n)
+            samples = []
+            for first in range(size - chunk * CHUNKS, size, chunk):
+                began = time.perf_counter()
+                for n in range(first, first + chunk):
+                    step(n)
+                samples.append((time.perf_counter() - began) / chunk * 1e6)
+            found.append(statistics.median(samples))
+            done = size
+    return found
+
+
+def memory(grower: Grower, at: list[int]) -> list[float]:
+    """Bytes at each size, beyond those at the start."""
+    found = []
+    with grower.start() as step:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            done = 0
+            for size in at:
+                for n in range(done, size):
+                    step(n)
+                gc.collect()
+                found.append(float(tracemalloc.get_traced_memory()[0]))
+                done = size
+        finally:
+            tracemalloc.stop()
+    return found
+
+
+def measured(grower: Grower, most: int) -> tuple[list[Figure], list[dict[str, Any]]]:
+    """Its figures, and its lines for the plots."""
+    at = sizes(min(most, grower.most))
+    took = times(grower, at)
+    held = memory(grower, at)
+    # Bounded things may fill up to their bound in the first sizes; what counts is the last step.
+    items = at[-1] / at[-2] if grower.held else 1.0
+    later = f"at {at[-1]:,} by at"
+    name = f"{grower.name}: memory{' for each' if grower.held else ''} {later} {at[-2]:,}"
+    figures = [
+        figure(f"{grower.name}: time {later} {at[-3]:,}", [took[-1] / took[-3]], "x", TIME_GOAL),
+        figure(name, [held[-1] / held[-2] / items], "x", MEMORY_GOAL),
+    ]
+    if grower.held:
+        figures.append(figure(f"{grower.name}: bytes for each", [held[-1] / at[-1]], "bytes"))
+    lines = [
+        {"name": grower.name, "unit": "µs for one", "points": list(zip(at, took, strict=True))},
+        {"name": grower.name, "unit": "bytes", "points": list(zip(at, held, strict=True))},
+    ]
+    return figures, lines
+
+
+def main() -> int:
+    """Measure everything; the exit code is 1 where a goal is missed."""
+    made = parser(__doc__)
+    made.add_argument("--grower", default="", help="only those whose name holds this text")
+    options = made.parse_args()
+    most = 10**4 if options.quick else 10**6
+    figures: list[Figure] = []
+    growth: list[dict[str, Any]] = []
+    for grower in GROWERS:
+        if options.grower in grower.name:
+            print(grower.name, "…", file=sys.stderr, flush=True)
+            rows, lines = measured(grower, most)
+            figures += rows
+            growth += lines
+    if options.grower:
+        options.quick = True  # a part is not kept as the whole
+    return finish("growth", figures, options, details={"growth": growth})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
