@@ -295,7 +295,7 @@ GROWERS = (
     Grower("accounting: prefetches ended", _plain(_prefetches_counted)),
     Grower("accounting: sessions ended", _plain(_sessions_counted)),
     *(
-        Grower(f"planner: {what}", _plain(lambda events=events: _planner(events)), held)  # type: ignore[misc]  # a default binds the loop's value
+        Grower(f"planner: {what}", _plain(lambda events=events: _planner(events)), held, 10**5)  # type: ignore[misc]  # a default binds the loop's value
         for what, (events, held) in PLANNER.items()
     ),
     Grower("cache: keys stored, default sizes", _plain(_stored)),
@@ -305,6 +305,6 @@ GROWERS = (
     Grower("cache: pins of live sessions", _plain(_pins), held=True),
     Grower("mailbox: messages to a busy actor", _plain(_mailbox)),
     Grower("engine: keys read", _keys_read, most=10**5),
-    Grower("engine: sessions that ended", _whole_sessions, most=10**5),
+    Grower("engine: sessions that ended", _whole_sessions, most=10**4),
     Grower("engine: subscriptions that ended", _subscriptions, most=10**5),
 )

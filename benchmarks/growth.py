@@ -1,16 +1,15 @@
 """What an operation costs as everything grows to a million: `python -m benchmarks.growth`.
 
 Each grower (`benchmarks/growers.py`) does one thing again and again. Its time for each is taken
-over a window before each size; its memory in a second pass, by `tracemalloc`, which counts
-Python's own allocations and nothing else. What is held by the host may take memory evenly; what
-is over must leave nothing behind.
+over a window before each size; its memory is the number of blocks that the interpreter has
+allocated by then, beyond those at the start: counting them costs nothing, their sizes are not
+known. What the host still holds may take memory evenly; what is over must leave nothing behind.
 """
 
 import gc
 import statistics
 import sys
 import time
-import tracemalloc
 from typing import Any
 
 from benchmarks.figures import Figure, figure, finish, parser
@@ -27,14 +26,16 @@ MEMORY_GOAL = 1.25
 
 
 def sizes(most: int) -> list[int]:
-    """Powers of ten from 100."""
-    return [10**power for power in range(2, 7) if 10**power <= most]
+    """Powers of ten up to `most`, from 100, or from a hundredth of it where that is less."""
+    return [size for power in range(7) if min(100, most // 100) <= (size := 10**power) <= most]
 
 
-def times(grower: Grower, at: list[int]) -> list[float]:
-    """Microseconds for one, near each size."""
-    found = []
+def grow(grower: Grower, at: list[int]) -> tuple[list[float], list[float]]:
+    """Microseconds for one near each size, and allocated blocks at each size."""
+    took, blocks = [], []
     with grower.start() as step:
+        gc.collect()
+        before = sys.getallocatedblocks()
         done = 0
         for size in at:
             chunk = max(1, min(WINDOW, size // 2) // CHUNKS)
@@ -46,35 +47,17 @@ def times(grower: Grower, at: list[int]) -> list[float]:
                 for n in range(first, first + chunk):
                     step(n)
                 samples.append((time.perf_counter() - began) / chunk * 1e6)
-            found.append(statistics.median(samples))
+            took.append(statistics.median(samples))
+            gc.collect()
+            blocks.append(float(max(1, sys.getallocatedblocks() - before)))
             done = size
-    return found
+    return took, blocks
 
 
-def memory(grower: Grower, at: list[int]) -> list[float]:
-    """Bytes at each size, beyond those at the start."""
-    found = []
-    with grower.start() as step:
-        gc.collect()
-        tracemalloc.start()
-        try:
-            done = 0
-            for size in at:
-                for n in range(done, size):
-                    step(n)
-                gc.collect()
-                found.append(float(tracemalloc.get_traced_memory()[0]))
-                done = size
-        finally:
-            tracemalloc.stop()
-    return found
-
-
-def measured(grower: Grower, most: int) -> tuple[list[Figure], list[dict[str, Any]]]:
+def measured(grower: Grower, share: int) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Its figures, and its lines for the plots."""
-    at = sizes(min(most, grower.most))
-    took = times(grower, at)
-    held = memory(grower, at)
+    at = sizes(grower.most // share)
+    took, held = grow(grower, at)
     # Bounded things may fill up to their bound in the first sizes; what counts is the last step.
     items = at[-1] / at[-2] if grower.held else 1.0
     later = f"at {at[-1]:,} by at"
@@ -83,11 +66,9 @@ def measured(grower: Grower, most: int) -> tuple[list[Figure], list[dict[str, An
         figure(f"{grower.name}: time {later} {at[-3]:,}", [took[-1] / took[-3]], "x", TIME_GOAL),
         figure(name, [held[-1] / held[-2] / items], "x", MEMORY_GOAL),
     ]
-    if grower.held:
-        figures.append(figure(f"{grower.name}: bytes for each", [held[-1] / at[-1]], "bytes"))
     lines = [
         {"name": grower.name, "unit": "µs for one", "points": list(zip(at, took, strict=True))},
-        {"name": grower.name, "unit": "bytes", "points": list(zip(at, held, strict=True))},
+        {"name": grower.name, "unit": "blocks", "points": list(zip(at, held, strict=True))},
     ]
     return figures, lines
 
@@ -97,13 +78,13 @@ def main() -> int:
     made = parser(__doc__)
     made.add_argument("--grower", default="", help="only those whose name holds this text")
     options = made.parse_args()
-    most = 10**4 if options.quick else 10**6
+    share = 100 if options.quick else 1
     figures: list[Figure] = []
     growth: list[dict[str, Any]] = []
     for grower in GROWERS:
         if options.grower in grower.name:
             print(grower.name, "…", file=sys.stderr, flush=True)
-            rows, lines = measured(grower, most)
+            rows, lines = measured(grower, share)
             figures += rows
             growth += lines
     if options.grower:

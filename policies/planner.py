@@ -6,6 +6,7 @@ are grouped. It is told the time and never asks for it; `next_deadline` says whe
 told again.
 """
 
+from itertools import islice
 from typing import assert_never
 
 from prefetch_scheduler.policies import (
@@ -123,7 +124,7 @@ class PlannerMachine:
         """The engine time at which `PlannerTick` is wanted, or None."""
         s = self.state
         due = [pending.deadline for pending in s.pending.values()]
-        due.extend(s.crossing.values())
+        due.extend(islice(s.crossing.values(), 1))
         start = dispatching.next_start(s)
         if start is not None:
             due.append(start)
@@ -152,3 +153,5 @@ class PlannerMachine:
             queued = flight in s.queue
             assert queued == (flight.state.name == "QUEUED"), f"{stored}: {flight.state}, {queued=}"
         assert all(value >= 0 for value in slots.credits.values()), "credits overdrawn"
+        crossing = list(s.crossing.values())
+        assert crossing == sorted(crossing), "a change of context before an earlier one"

@@ -44,7 +44,10 @@ class PlannerState:
     habits: Habits = field(init=False, factory=Habits)
     sessions: dict[str, SessionState] = field(init=False, factory=dict)
     crossing: dict[str, float] = field(init=False, factory=dict)
-    """Session -> when its change of context cancels, unless a submit comes first (D25)."""
+    """Session -> when its change of context cancels, unless a submit comes first (D25).
+
+    Earliest first, so that the next deadline is known however many sessions there are.
+    """
     plans: dict[int, PlanState] = field(init=False, factory=dict)
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
     made: list[MadePlan] = field(init=False, factory=list)
