@@ -4,8 +4,7 @@ Import time: fresh interpreters import the engine, and in turn the core dependen
 empty interpreter's own start is subtracted from both. It is processor time, which the machine's
 other work disturbs less than the clock's. Memory: the resident set of a fresh process before and
 after, garbage collected. Bias: bytecode and files are in the page cache after a first, discarded
-run; a cold disk costs more. Needs a
-Unix; the resident set needs Linux, and is left out elsewhere.
+run; a cold disk costs more. Needs a Unix; the resident set needs Linux, and is left out elsewhere.
 """
 
 import resource

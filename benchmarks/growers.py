@@ -22,6 +22,7 @@ from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     ContextChanged,
     Demand,
+    Forsake,
     PlannerEvent,
     SessionEnded,
     SessionStarted,
@@ -164,28 +165,50 @@ def _predictions(n: int) -> tuple[Prediction, ...]:
     return tuple(Prediction(f"k:{n * EACH + m}", "related_file", 0.8) for m in range(EACH))
 
 
-PLANNER: dict[str, tuple[Callable[[int], tuple[PlannerEvent, ...]], bool]] = {
+PLANNER: dict[str, tuple[Callable[[int], tuple[PlannerEvent, ...]], bool, int]] = {
     f"submits of {EACH} new keys in one session": (
         lambda n: (Submit("s", _predictions(n)),),
         False,
+        10**4,
     ),
-    "changes of context in one session": (lambda n: (ContextChanged("s", f"turn-{n}"),), False),
+    "changes of context in one session": (
+        lambda n: (ContextChanged("s", f"turn-{n}"),),
+        False,
+        10**6,
+    ),
     "changes of context, each in a session of its own": (
         lambda n: (ContextChanged(f"s{n}", "a"), ContextChanged(f"s{n}", "b")),
         True,
+        10**6,
     ),
-    "sessions that began": (lambda n: (SessionStarted(f"s{n}", f"p{n}", f"u{n}"),), True),
-    "sessions that submitted and ended": (
+    "sessions that began": (
+        lambda n: (SessionStarted(f"s{n}", f"p{n}", f"u{n}"),),
+        True,
+        10**6,
+    ),
+    "sessions that submitted": (
+        lambda n: (Submit(f"s{n}", _predictions(n)[:1]),),
+        True,
+        10**5,
+    ),
+    "sessions that submitted, ended, and read late": (
         lambda n: (
             SessionStarted(f"s{n}", f"p{n}", f"u{n}"),
             Submit(f"s{n}", _predictions(n)),
             SessionEnded(f"s{n}"),
+            Demand(f"s{n // 2}", "k:late", ticket=n),
+            Forsake(n, "k:late"),
         ),
         False,
+        10**4,
     ),
-    "reads that wait for a slot": (lambda n: (Demand("s", f"k:{n}", ticket=n),), True),
+    "reads that wait for a slot": (
+        lambda n: (Demand("s", f"k:{n}", ticket=n),),
+        True,
+        10**5,
+    ),
 }
-"""What the planner is told for each n, and whether the host still holds it."""
+"""What the planner is told for each n, whether the host still holds it, and the largest n."""
 
 
 # ---- the cache -----------------------------------------------------------------------------------
@@ -295,8 +318,8 @@ GROWERS = (
     Grower("accounting: prefetches ended", _plain(_prefetches_counted)),
     Grower("accounting: sessions ended", _plain(_sessions_counted)),
     *(
-        Grower(f"planner: {what}", _plain(lambda events=events: _planner(events)), held, 10**5)  # type: ignore[misc]  # a default binds the loop's value
-        for what, (events, held) in PLANNER.items()
+        Grower(f"planner: {what}", _plain(lambda events=events: _planner(events)), held, most)  # type: ignore[misc]  # a default binds the loop's value
+        for what, (events, held, most) in PLANNER.items()
     ),
     Grower("cache: keys stored, default sizes", _plain(_stored)),
     Grower("cache: keys stored, all resident", _plain(_large_cache), held=True),

@@ -1,7 +1,7 @@
 """What an operation costs as everything grows to a million: `python -m benchmarks.growth`.
 
-Each grower (`benchmarks/growers.py`) does one thing again and again. Its time for each is taken
-over a window before each size; its memory is the number of blocks that the interpreter has
+Each grower (`benchmarks/growers.py`) does one thing again and again. Its processor time for each,
+that of the engine's threads included, is taken over a window before each size; its memory is the number of blocks that the interpreter has
 allocated by then, beyond those at the start: counting them costs nothing, their sizes are not
 known. What the host still holds may take memory evenly; what is over must leave nothing behind.
 """
@@ -43,10 +43,10 @@ def grow(grower: Grower, at: list[int]) -> tuple[list[float], list[float]]:
                 step(n)
             samples = []
             for first in range(size - chunk * CHUNKS, size, chunk):
-                began = time.perf_counter()
+                began = time.process_time()
                 for n in range(first, first + chunk):
                     step(n)
-                samples.append((time.perf_counter() - began) / chunk * 1e6)
+                samples.append((time.process_time() - began) / chunk * 1e6)
             took.append(statistics.median(samples))
             gc.collect()
             blocks.append(float(max(1, sys.getallocatedblocks() - before)))
@@ -54,9 +54,9 @@ def grow(grower: Grower, at: list[int]) -> tuple[list[float], list[float]]:
     return took, blocks
 
 
-def measured(grower: Grower, share: int) -> tuple[list[Figure], list[dict[str, Any]]]:
+def measured(grower: Grower, most: int) -> tuple[list[Figure], list[dict[str, Any]]]:
     """Its figures, and its lines for the plots."""
-    at = sizes(grower.most // share)
+    at = sizes(most)
     took, held = grow(grower, at)
     # Bounded things may fill up to their bound in the first sizes; what counts is the last step.
     items = at[-1] / at[-2] if grower.held else 1.0
@@ -77,14 +77,16 @@ def main() -> int:
     """Measure everything; the exit code is 1 where a goal is missed."""
     made = parser(__doc__)
     made.add_argument("--grower", default="", help="only those whose name holds this text")
+    made.add_argument("--most", type=int, default=10**6, help="the largest size")
     options = made.parse_args()
-    share = 100 if options.quick else 1
     figures: list[Figure] = []
     growth: list[dict[str, Any]] = []
     for grower in GROWERS:
         if options.grower in grower.name:
             print(grower.name, "…", file=sys.stderr, flush=True)
-            rows, lines = measured(grower, share)
+            rows, lines = measured(
+                grower, min(options.most, grower.most // (100 if options.quick else 1))
+            )
             figures += rows
             growth += lines
     if options.grower:

@@ -11,11 +11,22 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 TELLING: tuple[tuple[str, str, str], ...] = (
-    ("do_no_harm", "demand p99: ratio, prefetching on by off", "demand p99, wrong predictions"),
-    ("footprint", "import: ratio to the core dependencies' own", "import time by dependencies'"),
+    ("frontier", "recorded: hidden by default", "wait hidden, recorded load times"),
+    ("frontier", "recorded: hidden by reachable", "the same, knowing which predictions are right"),
+    ("frontier", "lognormal: hidden by default", "wait hidden, remote load times"),
+    ("frontier", "lognormal: hidden by reachable", "the same, knowing which predictions are right"),
+    ("do_no_harm", "demand p50: on by off", "median read, all predictions wrong, by without"),
+    ("do_no_harm", "demand p99: on by off", "99th percentile, all predictions wrong, by without"),
+    ("runtime", "tell: ratio", "messages a second, by stock Pykka's"),
+    ("runtime", "stop() with 40 hanging loads", "stopping with 40 hanging loads"),
+    ("footprint", "import of the engine", "import, processor time"),
     ("footprint", "memory of an idle engine", "memory of an idle engine"),
-    ("footprint", "memory of a session, of 1,000", "memory of one more session"),
-    ("runtime", "tell: ratio", "messages (tell) a second, by stock Pykka's"),
+    ("footprint", "memory of a session, of 1,000", "memory of one session more"),
+    (
+        "growth",
+        "engine: keys read: time at 100,000 by at 1,000",
+        "cost of a read, 100,000th by 1,000th",
+    ),
 )
 """Benchmark, figure, what the README calls it. What has no result yet is left out."""
 

@@ -213,7 +213,7 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
 
 
 def on_unpin(s: PlannerState, event: UnpinKey) -> None:
-    session = s.session(event.session)
+    session = s.met(event.session)
     stored = s.stored(event.key, session)
     session.pins.discard(stored)
     flight = s.flights.live.get(stored)
