@@ -91,7 +91,7 @@ def _mib(sizes: Sequence[float]) -> list[float]:
 def main() -> int:
     """Measure everything; the exit code is 1 where a goal is missed."""
     options = parser(__doc__).parse_args()
-    figures = imports(3 if options.quick else 15) + memory(1 if options.quick else 5)
+    figures = imports(3 if options.quick else 9) + memory(1 if options.quick else 5)
     return finish("footprint", figures, options)
 
 

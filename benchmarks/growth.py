@@ -1,9 +1,10 @@
 """What an operation costs as everything grows to a million: `python -m benchmarks.growth`.
 
 Each grower (`benchmarks/growers.py`) does one thing again and again. Its processor time for each,
-that of the engine's threads included, is taken over a window before each size; its memory is the number of blocks that the interpreter has
-allocated by then, beyond those at the start: counting them costs nothing, their sizes are not
-known. What the host still holds may take memory evenly; what is over must leave nothing behind.
+that of the engine's threads included, is taken over a window before each size; its memory is the
+number of blocks that the interpreter has allocated by then, beyond those at the start: counting
+them costs nothing, their sizes are not known. What the host still holds may take memory evenly;
+what is over must leave nothing behind.
 """
 
 import gc

@@ -30,9 +30,6 @@ from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.waiting import WaitingRoom
 
-FEWEST_FORGOTTEN = 64
-"""Plans that are kept without looking which of them are over."""
-
 
 @define(eq=False)
 class PlannerState:
@@ -52,8 +49,6 @@ class PlannerState:
     Earliest first, so that the next deadline is known however many sessions there are.
     """
     plans: dict[int, PlanState] = field(init=False, factory=dict)
-    forget_at: int = field(init=False, default=FEWEST_FORGOTTEN)
-    """So many plans are looked through for those that nothing can come of any more."""
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
     made: list[MadePlan] = field(init=False, factory=list)
     """Plans made while the event in hand was handled."""

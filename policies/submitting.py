@@ -9,7 +9,7 @@ from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
 from prefetch_scheduler.policies.plan import Candidate, Plan, candidate_faults
 from prefetch_scheduler.policies.planner_events import PlanMade, Submit, ToPool
-from prefetch_scheduler.policies.planner_state import FEWEST_FORGOTTEN, PlannerState
+from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import make_plan, merged
 from prefetch_scheduler.policies.pool_events import Surveyed, SurveyNames
 from prefetch_scheduler.policies.prediction import Prediction, Terms
@@ -231,12 +231,8 @@ def _plan_state(
 
 
 def _forget_plans(s: PlannerState) -> None:
-    """Keep the plans that something may still come of: each session's latest, and unsettled.
-
-    Looked for once they are twice as many as stayed the last time: so a plan costs the same however
-    many sessions there are.
-    """
-    if len(s.plans) < s.forget_at:
+    """Keep the plans that something may still come of: each session's latest, and unsettled."""
+    if len(s.plans) < 64:
         return
     latest = {session.plan.id for session in s.sessions.values() if session.plan is not None}
     wanted = {want.plan for flight in s.flights.live.values() for want in flight.wants.values()}
@@ -245,7 +241,6 @@ def _forget_plans(s: PlannerState) -> None:
         plan.failed = plan.failed or bool(plan.outstanding)
         plan.outstanding.clear()
         ending.report_immediate(s, plan)
-    s.forget_at = max(FEWEST_FORGOTTEN, 2 * len(s.plans))
 
 
 def _account(s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan) -> None:

@@ -8,11 +8,8 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerTick,
     SessionEnded,
     SessionStarted,
-    Submit,
     UnpinKey,
 )
-from prefetch_scheduler.policies.planner_state import FEWEST_FORGOTTEN
-from prefetch_scheduler.policies.prediction import Prediction
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 
 TABLE = SourceTable((SourceInfo(0, "k", "k", read_only=True),))
@@ -52,21 +49,3 @@ def test_a_read_of_a_session_that_never_began_is_loaded_and_keeps_nothing():
     machine.handle(Demand("never", "k:one", ticket=1), 0.0)
     assert machine.state.sessions == {}
     assert list(machine.state.flights.live) == ["k:one"]
-
-
-def test_each_live_session_keeps_its_latest_plan_and_those_that_are_over_keep_none():
-    machine = PlannerMachine(Config(), TABLE)
-    state = machine.state
-    sessions = [f"s{number}" for number in range(300)]
-    for session in sessions * 2:
-        machine.handle(Submit(session, (Prediction("k:same", "main_file", 0.9),)), 0.0)
-    latest = {session.plan.id for session in state.sessions.values() if session.plan}
-    assert len(latest) == 300
-    assert latest <= set(state.plans)
-    assert len(state.plans) < state.forget_at <= 2 * 600
-    for session in sessions:
-        machine.handle(SessionEnded(session), 0.0)
-    for number in range(state.forget_at + FEWEST_FORGOTTEN):
-        machine.handle(Submit("one", (Prediction(f"k:{number}", "main_file", 0.9),)), 0.0)
-    assert len(state.plans) < FEWEST_FORGOTTEN
-    assert state.forget_at == FEWEST_FORGOTTEN
