@@ -107,7 +107,7 @@ def rounds(count: int, turns: int) -> list[Figure]:
 def main() -> int:
     """Measure; the exit code is 1 where a goal is missed."""
     options = parser(__doc__).parse_args()
-    figures = rounds(3, 10) if options.quick else rounds(15, 40)
+    figures = rounds(3, 10) if options.quick else rounds(12, 20)
     return finish("do_no_harm", figures, options, seed=SEED)
 
 

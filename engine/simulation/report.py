@@ -178,7 +178,9 @@ def _frontier(data: Mapping[str, Any]) -> Section:
         )
         for p in points
     ]
-    head = ("policy", "setting", "hidden", "tokens prefetched", "tokens wasted")
+    head: tuple[str, ...] = ("policy", "setting", "hidden", "tokens prefetched", "tokens wasted")
+    if not any(setting for _, setting, *_ in rows):
+        head, rows = (head[0], *head[2:]), [(row[0], *row[2:]) for row in rows]
     return Section(
         "The frontier",
         ["Each point is a whole run. Upper left is better."],

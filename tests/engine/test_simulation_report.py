@@ -184,6 +184,8 @@ def test_only_what_is_given_is_drawn(tmp_path: Path):
     render(given, tmp_path / "new" / "folder")
     written = sorted(path.name for path in (tmp_path / "new" / "folder").iterdir())
     assert written == ["frontier.svg", "index.html"]
+    page = (tmp_path / "new" / "folder" / "index.html").read_text("utf-8")
+    assert ">setting<" not in page
 
 
 def test_a_load_is_drawn_where_and_as_long_as_it_took(tmp_path: Path):
