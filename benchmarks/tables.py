@@ -89,7 +89,8 @@ def _rows(figures: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _made_on(result: Result) -> str:
     machine, versions = result.get("machine", {}), result.get("versions", {})
-    parts = [f"{machine['cpus']} CPUs ({machine['cpu']}, {machine['system']})"] if machine else []
+    kind = ", ".join(machine[key] for key in ("cpu", "system") if key in machine)
+    parts = [f"{machine['cpus']} CPUs{f' ({kind})' if kind else ''}"] if machine else []
     parts += [f"{name} {number}" for name, number in versions.items()]
     if result.get("seed") is not None:
         parts.append(f"seed {result['seed']}")

@@ -168,7 +168,7 @@ def _frontier(data: Mapping[str, Any]) -> Section:
     points = data.get("frontier") or [
         {"policy": name, "setting": "", **row} for name, row in data["policies"].items()
     ]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             p["policy"],
             str(p["setting"]),
@@ -179,7 +179,7 @@ def _frontier(data: Mapping[str, Any]) -> Section:
         for p in points
     ]
     head: tuple[str, ...] = ("policy", "setting", "hidden", "tokens prefetched", "tokens wasted")
-    if not any(setting for _, setting, *_ in rows):
+    if not any(row[1] for row in rows):
         head, rows = (head[0], *head[2:]), [(row[0], *row[2:]) for row in rows]
     return Section(
         "The frontier",
