@@ -62,6 +62,7 @@ def on_context_changed(s: PlannerState, event: ContextChanged, now: float) -> No
     session.context = event.context
     s.emit(Tell(ContextSwitched(session.id, event.context)))
     if s.config.cancel_on_context_change and not first:
+        s.crossing.pop(session.id, None)  # so that the earliest stands first
         s.crossing[session.id] = now + s.config.execution.context_grace_s
 
 
@@ -212,7 +213,7 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
 
 
 def on_unpin(s: PlannerState, event: UnpinKey) -> None:
-    session = s.session(event.session)
+    session = s.met(event.session)
     stored = s.stored(event.key, session)
     session.pins.discard(stored)
     flight = s.flights.live.get(stored)

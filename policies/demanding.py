@@ -23,7 +23,7 @@ MOST_RETRIES = 2
 
 
 def on_demand(s: PlannerState, event: Demand, now: float) -> None:
-    session = s.session(event.session)
+    session = s.met(event.session)
     sources = s.table.by_kind.get(kind_of(event.key), ())
     if not sources:
         s.emit(Refuse(event.ticket, UnknownKind(kind_of(event.key), s.table.kinds)))

@@ -6,6 +6,7 @@ are grouped. It is told the time and never asks for it; `next_deadline` says whe
 told again.
 """
 
+from itertools import islice
 from typing import assert_never
 
 from prefetch_scheduler.policies import (
@@ -124,7 +125,7 @@ class PlannerMachine:
         """The engine time at which `PlannerTick` is wanted, or None."""
         s = self.state
         due = [pending.deadline for pending in s.pending.values()]
-        due.extend(s.crossing.values())
+        due.extend(islice(s.crossing.values(), 1))
         start = dispatching.next_start(s)
         if start is not None:
             due.append(start)
@@ -159,3 +160,5 @@ class PlannerMachine:
         oldest = s.unstarted.first()
         assert all(oldest is not None and oldest.created_at <= f.created_at for f in background)
         assert all(value >= 0 for value in slots.credits.values()), "credits overdrawn"
+        crossing = list(s.crossing.values())
+        assert crossing == sorted(crossing), "a change of context before an earlier one"

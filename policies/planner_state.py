@@ -62,7 +62,10 @@ class PlannerState:
     habits: Habits = field(init=False, factory=Habits)
     sessions: dict[str, SessionState] = field(init=False, factory=dict)
     crossing: dict[str, float] = field(init=False, factory=dict)
-    """Session -> when its change of context cancels, unless a submit comes first (D25)."""
+    """Session -> when its change of context cancels, unless a submit comes first (D25).
+
+    Earliest first, so that the next deadline is known however many sessions there are.
+    """
     plans: dict[int, PlanState] = field(init=False, factory=dict)
     plans_limit: int = field(init=False, default=PLANS_LIMIT)
     """At so many plans, those of which nothing can come any more are forgotten."""
@@ -132,6 +135,10 @@ class PlannerState:
         if found is None:
             found = self.sessions[name] = SessionState(name)
         return found
+
+    def met(self, name: str) -> SessionState:
+        """As `session`, for what makes no session live: one that is over must not come back."""
+        return self.sessions.get(name) or SessionState(name)
 
     def stored(self, key: str, session: SessionState) -> str:
         """The cache key of a resource as this session sees it."""
