@@ -6,8 +6,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pykka
 import pytest
+
+# How long an example takes is the machine's affair: figures are in the benchmarks.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("suite")
 
 PREFIX = "prefetch-"
 PATIENCE_S = 3.0
