@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Sequence
 
 from attrs import frozen
 
@@ -27,7 +26,6 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
 from prefetch_scheduler.policies.figures import is_number, shown, within
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
-from prefetch_scheduler.policies.yaml_text import printable
 
 TIMEOUT_S = 10.0
 _DIFF = ("diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv", "--no-color")
@@ -141,10 +139,13 @@ class GitSource:
             ResourceUnavailable: there is no such revision or path, it is too large, or git does
                 not answer; the message says which.
         """
-        with self._named(name) as parsed:
-            if parsed.other is None:
-                return self._object(parsed, cancel)
-            return self._diff(parsed, cancel)
+        try:
+            parsed = parse_git_name(name)
+        except ValueError as error:
+            raise ResourceUnavailable(str(error)) from error
+        if parsed.other is None:
+            return self._object(parsed, cancel)
+        return self._diff(parsed, cancel)
 
     def load_many(
         self, names: Sequence[str], cancel: Cancel | None = None
@@ -263,17 +264,6 @@ class GitSource:
         return [os.fsdecode(path) for path in raw.split(b"\0") if path]
 
     # ---- asking git -------------------------------------------------------------------------
-
-    @contextmanager
-    def _named(self, name: str) -> Iterator[GitName]:
-        """The name taken apart; what goes wrong with it within is told with it."""
-        shown_name = printable(f"{self.kind}:{name}")
-        try:
-            yield parse_git_name(name)
-        except ValueError as error:
-            raise ResourceUnavailable(f"{shown_name}: {error}") from error
-        except ResourceUnavailable as error:
-            raise ResourceUnavailable(f"{shown_name}: {error}") from error.__cause__
 
     def _required(self, what: str) -> _Found:
         found = self._find(what)

@@ -171,15 +171,12 @@ class HttpSource:
         return await self._loop.run(self._load(name))
 
     async def _load(self, name: str) -> Content:
-        where = printable(f"{self.kind}:{name}")
         try:
             return await self._get(_parsed(name), name)
         except ValueError as error:
-            raise ResourceUnavailable(f"{where}: {error}") from error
-        except ResourceUnavailable as error:
-            raise ResourceUnavailable(f"{where}: {error}") from error.__cause__
+            raise ResourceUnavailable(str(error)) from error
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise ResourceUnavailable(f"{where}: {_why(error)}") from error
+            raise ResourceUnavailable(_why(error)) from error
 
     async def _get(self, url: httpx2.URL, name: str) -> Content:
         kept = self._kept.get(name)

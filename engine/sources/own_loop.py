@@ -15,7 +15,7 @@ from prefetch_scheduler.actors.slot_threads import SlotExecutor, SlotThreads
 
 logger = logging.getLogger(__name__)
 
-END_S = 2.0
+END_S = 5.0
 """Real seconds that its connections have to be closed in."""
 
 _T = TypeVar("_T")

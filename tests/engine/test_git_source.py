@@ -94,7 +94,7 @@ def test_files_folders_commits_and_ids_are_served(repository, source):
 
 def test_what_is_not_there_is_a_clear_error_and_the_next_request_works(source):
     for name in ("HEAD:src/b.py", "nowhere:src/a.py", "0" * 40):
-        with pytest.raises(ResourceUnavailable, match=f"git:{name}: git knows no"):
+        with pytest.raises(ResourceUnavailable, match=f"git knows no '{name}'"):
             source.load(name)
         assert source.version(name) is None or name == "0" * 40
         assert source.tokens(name) is None
@@ -261,9 +261,7 @@ def test_a_cancellation_ends_the_request_at_once(source):
     thread.start()
     token.cancel()
     thread.join(8)  # well below the limit of 10 s that git has to answer
-    assert [str(error) for error in failed] == [
-        "git:HEAD:docs/guide.md: the request to git was cancelled"
-    ]
+    assert [str(error) for error in failed] == ["the request to git was cancelled"]
     assert source.load("HEAD:docs/guide.md").value == "# Guide\n"
 
 

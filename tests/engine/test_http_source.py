@@ -118,7 +118,7 @@ def test_redirects_are_held_to_the_list_and_to_public_addresses(web):
         ("http://user:word@127.0.0.1/", "holds a user or password"),
     ):
         web.answers["/"] = redirect(to)
-        with pytest.raises(ResourceUnavailable, match=f"url:{web.url('/')}: .*{why}"):
+        with pytest.raises(ResourceUnavailable, match=why):
             load(source, web.url("/"))
     assert web.asked("/secret") == []
     web.answers["/"] = redirect("/secret")
