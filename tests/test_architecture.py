@@ -67,7 +67,7 @@ THIRD_PARTY = {
 
 EXTRAS = {
     "engine/sources/http_library.py": {"httpx2"},
-    "engine/sources/mcp_library.py": {"mcp", "mcp_types"},
+    "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
 }
 """Packages of extras, and the modules, imported only where they are used, that may import them."""
 

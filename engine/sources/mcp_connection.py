@@ -9,8 +9,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from math import inf
 
-from prefetch_scheduler.engine.sources.mcp_library import Client, MCPError
+from prefetch_scheduler.engine.sources.mcp_library import Client, MCPError, anyio
 from prefetch_scheduler.policies.errors import ResourceUnavailable
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class McpConnection:
         self._attempt: asyncio.Future[Client] | None = None
         self._lost = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._ending = anyio.CancelScope()
         self._failed_attempts = 0
 
     def begin(self) -> None:
@@ -75,12 +77,18 @@ class McpConnection:
         """Close the connection."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
+            # Not the task's own `cancel`, which would break into the library's shielded parts and
+            # leave the server's process behind.
+            self._ending.cancel()
             await asyncio.wait([task])
 
     # ---- the task ---------------------------------------------------------------------------
 
     async def _keep(self) -> None:
+        with self._ending:
+            await self._keep_on()
+
+    async def _keep_on(self) -> None:
         while True:
             why = await self._once()
             self._fail(why)
@@ -100,16 +108,19 @@ class McpConnection:
         self._lost.clear()
         begun = False
         try:
-            async with asyncio.timeout(self._timeout_s) as limit, self._connect() as client:
-                await self._prepare(client)
-                limit.reschedule(None)
-                begun = True
-                self._failed_attempts = 0
-                if not attempt.done():
-                    attempt.set_result(client)
-                logger.info("MCP server %r: connected, %s", self._name, client.protocol_version)
-                await self._lost.wait()
+            with anyio.fail_after(self._timeout_s) as limit:
+                async with self._connect() as client:
+                    await self._prepare(client)
+                    limit.deadline = inf
+                    begun = True
+                    self._failed_attempts = 0
+                    if not attempt.done():
+                        attempt.set_result(client)
+                    version = client.protocol_version
+                    logger.info("MCP server %r: connected, %s", self._name, version)
+                    await self._lost.wait()
         except TimeoutError:
+            self._failed_attempts = min(self._failed_attempts + 1, 10)
             return f"it did not answer within {self._timeout_s:g} s"
         except Exception as error:  # noqa: BLE001 - whatever the transport or the server does
             if not begun:

@@ -1,6 +1,7 @@
 """The library behind the extra `mcp`, with an error that says how to have it."""
 
 try:
+    import anyio
     import mcp_types
     from mcp import Client, MCPError, StdioServerParameters
     from mcp.client.stdio import stdio_client
@@ -19,6 +20,7 @@ __all__ = [
     "ResourcesListChanged",
     "StdioServerParameters",
     "ToolsListChanged",
+    "anyio",
     "create_mcp_http_client",
     "mcp_types",
     "stdio_client",

@@ -81,18 +81,18 @@ class OwnLoop:
             return self._loop
 
     async def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            # First, in order: a cancellation from without could leave a process behind.
+            await asyncio.wait_for(asyncio.ensure_future(self._finish()), END_S)
+        except Exception:  # a connection that does not close ends with its process
+            logger.debug("%s: not closed in order", self._name, exc_info=True)
         me = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not me]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=END_S)
-        try:
-            await asyncio.wait_for(asyncio.ensure_future(self._finish()), END_S)
-        except Exception:  # a connection that does not close ends with its process
-            logger.debug("%s: not closed in order", self._name, exc_info=True)
-        finally:
-            loop.stop()
+        loop.stop()
 
 
 def _serve(loop: asyncio.AbstractEventLoop, name: str) -> None:
