@@ -41,5 +41,5 @@ class Repository:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text.encode() if isinstance(text, str) else text)
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "a change")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "a change")
         return self.git("rev-parse", "HEAD")
