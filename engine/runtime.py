@@ -9,6 +9,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -48,8 +49,10 @@ from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
+from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.accounting import Accounting
+from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import (
@@ -58,6 +61,7 @@ from prefetch_scheduler.policies.errors import (
     EngineStopped,
     PrefetchError,
 )
+from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
 from prefetch_scheduler.policies.slots import pool_capacity
@@ -130,6 +134,7 @@ class Runtime:
             self._loaded_directly,
             self.care.direct_limit,
         )
+        self.sources = SourceLife(registry, self._source_changed)
         self.failure: str | None = None
         self._planner_kept = PlannerKept()
         self._cache_kept = CacheKept()
@@ -156,15 +161,19 @@ class Runtime:
         except BaseException:
             self._state = "stopped"
             raise
+        self.sources.open()
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
         if self._state == "forked":
             return ()
         self._state = "stopped"
+        end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
         left = self.system.stop(timeout)
         self._give_up_handles()
+        # Last, so that no load of a pool opens again what has been closed.
+        left = (*left, *self.sources.close(end))
         if left:
             logger.warning("threads that did not end: %s", ", ".join(left))
         return left
@@ -359,6 +368,16 @@ class Runtime:
             if self.degraded() and self._hold(address, message):
                 return
             self._overloaded(address)
+
+    def _source_changed(self, pattern: str) -> None:
+        """A source says that a key, or every key with a prefix ending in `*`, has changed."""
+        if not self.running:
+            return
+        if pattern.endswith("*"):
+            normal = self.registry.normalise_prefix(pattern)
+        else:
+            normal = exactly(self.registry.normalise(pattern))
+        self.tell_cache(Invalidate(normal, self.view.board.note(normal)))
 
     def settle(self, address: Address, message: Any) -> None:
         """Send; in a thread without an event loop also wait until it has taken effect.

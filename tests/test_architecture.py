@@ -1,6 +1,7 @@
 """What each of the three floors may import, read from the code itself."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,12 @@ THIRD_PARTY = {
     "engine": {"attrs", "sortedcontainers", "pykka", "yaml", "cattrs"},
 }
 
+EXTRAS = {
+    "engine/sources/http_library.py": {"httpx2"},
+    "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
+}
+"""Packages of extras, and the modules, imported only where they are used, that may import them."""
+
 
 def modules(floor: str) -> list[Path]:
     return sorted((ROOT / floor).rglob("*.py"))
@@ -98,7 +105,7 @@ def faults(floor: str, path: Path) -> Iterator[str]:
                 or top in EVERYWHERE_FORBIDDEN
             ):
                 yield where
-        elif top not in THIRD_PARTY[floor]:
+        elif top not in THIRD_PARTY[floor] | EXTRAS.get(path.relative_to(ROOT).as_posix(), set()):
             yield where
 
 
@@ -157,3 +164,23 @@ def test_policies_use_no_clock_or_file_by_a_builtin():
 def test_every_floor_is_typed_for_those_who_import_it(floor: str):
     assert (ROOT / floor / "py.typed").is_file()
     assert (ROOT / floor / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"), [("http", "httpx2", "http"), ("mcp", "mcp", "mcp")]
+)
+def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package: str, extra: str):
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"try: import {PACKAGE}.engine.sources.{module}\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert f"pip install 'prefetch-scheduler[{extra}]'" in done.stdout
+
+
+def test_the_engine_imports_no_extra():
+    packages = sorted({name for names in EXTRAS.values() for name in names})
+    code = f"import sys, {PACKAGE}.engine; print([n for n in {packages!r} if n in sys.modules])"
+    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

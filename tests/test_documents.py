@@ -11,12 +11,25 @@ import pytest
 
 from prefetch_scheduler.actors import messages
 from prefetch_scheduler.engine import CallableSource, FileSource, SkillSource
+from prefetch_scheduler.engine.sources.git import GitSource
+from prefetch_scheduler.engine.sources.http import HttpSource
+from prefetch_scheduler.engine.sources.mcp import McpServer, _McpKind
 from prefetch_scheduler.policies.config import Config, leaves
 from prefetch_scheduler.policies.vocabulary import Reason, Role
 from support.documents import ROOT, python_blocks, run
+from support.repositories import Repository
 
 SPECIFICATION = ROOT / "docs" / "specification.md"
-EXAMPLES = [ROOT / "docs" / "messages.md", ROOT / "docs" / "sources.md"]
+SOURCE_PAGES = {
+    "git-source.md": (GitSource,),
+    "http-source.md": (HttpSource,),
+    "mcp-source.md": (McpServer, _McpKind),
+    "agent-skills.md": (),
+}
+EXAMPLES = [
+    *(ROOT / "docs" / "messages.md", ROOT / "docs" / "sources.md"),
+    *(ROOT / "docs" / page for page in SOURCE_PAGES),
+]
 
 CONFIGURATION_KEYS = (
     "max_immediate_time_ms",
@@ -171,6 +184,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    repository = Repository(tmp_path)
+    repository.commit({})
+    repository.commit({"src/auth.py": "def login(user):\n    pass\n"})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -178,7 +194,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run_in_its_order(path: Path, workspace: Path):
     blocks = python_blocks(path)
-    assert len(blocks) >= 4
+    assert len(blocks) >= (1 if path.name in SOURCE_PAGES else 4)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
         for line, code in blocks:
@@ -219,6 +235,17 @@ def test_reasons_and_options_in_the_sources_document_exist():
     for cls in classes.values():
         positional = {"self", "root", "load"}
         assert set(_parameters(cls)) - positional <= set(options)
+
+
+@pytest.mark.parametrize("page", [page for page, classes in SOURCE_PAGES.items() if classes])
+def test_a_sources_page_names_its_options_and_no_others(page: str):
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    tables = text[text.index("| option") :].splitlines()
+    rows = [line.split("|")[1] for line in tables if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    taken = {name for cls in SOURCE_PAGES[page] for name in _parameters(cls)}
+    assert named - taken == set()
+    assert taken - named - {"self", "name", "kind", "servers"} == set()
 
 
 def _parameters(cls: type) -> tuple[str, ...]:

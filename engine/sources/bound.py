@@ -33,6 +33,8 @@ class BoundSource:
         self.normalise: Callable[[str], Any] | None = getattr(source, "normalise", None)
         self.expand: Callable[[Content], Any] | None = getattr(source, "expand", None)
         self.stamped: Callable[[str, Content], Any] | None = getattr(source, "stamped", None)
+        self.open: Callable[[Any], Any] | None = getattr(source, "open", None)
+        self.close: Callable[[], Any] | None = getattr(source, "close", None)
         self._cancel = {
             word: cancel_argument(getattr(source, word))
             for word in ("load", "load_many", "load_parts")

@@ -29,6 +29,15 @@ _COMPARED_BYTES = 1 << 20
 _SAMPLE_BYTES = 8192
 
 
+def require_sizes(**sizes: int) -> None:
+    """Raises:
+    ConfigError: one of the arguments is no size in bytes.
+    """
+    for word, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ConfigError(f"{word}: {value!r} is not a whole number of bytes of at least 0")
+
+
 class FileBacked:
     """A source whose every name stands for content made from one file below a root.
 
@@ -52,9 +61,7 @@ class FileBacked:
         max_concurrency: int | None = None,
         load_timeout_s: float | None = None,
     ) -> None:
-        for word, value in (("max_prefetch_bytes", max_prefetch_bytes), ("max_bytes", max_bytes)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ConfigError(f"{word}: {value!r} is not a whole number of bytes of at least 0")
+        require_sizes(max_prefetch_bytes=max_prefetch_bytes, max_bytes=max_bytes)
         self.kind = kind
         self.name = kind if name is None else name
         self.private = private

@@ -97,19 +97,10 @@ class RootFolder:
             return name
         if "\x00" in name:
             raise ValueError("a file name cannot hold a NUL character")
-        parts: list[str] = []
-        for part in (self._below(name) if os.path.isabs(name) else name).split("/"):
-            if part == "..":
-                if not parts:
-                    raise ValueError(
-                        "it leaves the root folder; names are relative to it, e.g. 'src/auth.py'"
-                    )
-                parts.pop()
-            elif part not in ("", "."):
-                parts.append(part)
-        if not parts:
+        path = plain_path(self._below(name) if os.path.isabs(name) else name)
+        if not path:
             raise ValueError("it is the root folder itself; name a file inside it")
-        return "/".join(parts)
+        return path
 
     def _below(self, name: str) -> str:
         # POSIX lets two leading slashes stand for something else; no file system here does.
@@ -253,6 +244,25 @@ class RootFolder:
                 raise
             os.close(descriptor)
         raise ResourceUnavailable(f"{name!r}: its path kept changing while it was opened")
+
+
+def plain_path(path: str) -> str:
+    """A relative POSIX path without `.`, `..` and empty parts; empty for the root itself.
+
+    Raises:
+        ValueError: it leaves the root.
+    """
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if not parts:
+                raise ValueError(
+                    "it leaves the root folder; names are relative to it, e.g. 'src/auth.py'"
+                )
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
 
 
 def _regular(descriptor: int, name: str) -> int:

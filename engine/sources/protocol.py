@@ -33,6 +33,14 @@ Members beyond those of `Source`, each of them optional:
     versions.
 `stamped(name, content) -> Content`
     Content that the host handed over, with the version by which its reads will be checked.
+`open(changed)`
+    The engine has started: connect ahead, watch. `changed(name)`, or a prefix ending in `*`, tells
+    it what has changed; it may be called from any thread, as often as need be, and never raises.
+    Loads may come before it has returned, and nobody waits for it.
+`close()`
+    The engine stops: end connections, processes, threads. Its loads have been cancelled, but some
+    may still run. It is waited for as long as the stop's time-out allows. A source that several
+    engines share is opened and closed once by each, and one that is closed may be opened again.
 """
 
 from collections.abc import Callable, Hashable

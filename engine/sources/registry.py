@@ -68,16 +68,17 @@ class SourceRegistry:
             raise ConfigError(faults)
         self._expand = expand
         names = _names(listed)
-        self._bound = tuple(
+        self.bound = tuple(
             BoundSource(source, index, names[index], host_expands=expand is not None)
             for index, source in enumerate(listed)
         )
-        self.table = SourceTable(tuple(bound.info for bound in self._bound))
+        """As the engine calls them, by source id."""
+        self.table = SourceTable(tuple(bound.info for bound in self.bound))
         """What the decisions need to know of them."""
-        self.checks: tuple[Check | None, ...] = tuple(bound.asked.check for bound in self._bound)
+        self.checks: tuple[Check | None, ...] = tuple(bound.asked.check for bound in self.bound)
         """By source id: `check(name, content)` as in `fresh`; None: reads need no check."""
         self._by_kind = {
-            kind: tuple(self._bound[info.id] for info in infos)
+            kind: tuple(self.bound[info.id] for info in infos)
             for kind, infos in self.table.by_kind.items()
         }
         self._spellings: dict[str, str] = {}
@@ -86,7 +87,7 @@ class SourceRegistry:
 
     def is_async(self, source_id: int) -> bool:
         """Whether its loads are coroutines, to be run on the pool's loop."""
-        return self._bound[source_id].is_async
+        return self.bound[source_id].is_async
 
     def load(self, source_id: int, name: str, cancel: CancelToken, on_part: OnPart) -> Content:
         """Load one name, blocking; tokens and version are filled in.
@@ -95,13 +96,13 @@ class SourceRegistry:
             TypeError: the source returned something else than str, bytes or `Content`.
             Exception: whatever the source raises.
         """
-        return self._bound[source_id].load(name, cancel, on_part)
+        return self.bound[source_id].load(name, cancel, on_part)
 
     async def aload(
         self, source_id: int, name: str, cancel: CancelToken, on_part: OnPart
     ) -> Content:
         """As `load`, for an async source."""
-        return await self._bound[source_id].aload(name, cancel, on_part)
+        return await self.bound[source_id].aload(name, cancel, on_part)
 
     def load_many(
         self, source_id: int, names: Sequence[str], cancel: CancelToken
@@ -112,24 +113,24 @@ class SourceRegistry:
             TypeError: the source returned no sequence, or one of another length.
             Exception: whatever the source raises.
         """
-        return self._bound[source_id].load_many(names, cancel)
+        return self.bound[source_id].load_many(names, cancel)
 
     async def aload_many(
         self, source_id: int, names: Sequence[str], cancel: CancelToken
     ) -> Sequence[Content | BaseException]:
         """As `load_many`, for an async source."""
-        return await self._bound[source_id].aload_many(names, cancel)
+        return await self.bound[source_id].aload_many(names, cancel)
 
     def survey(self, source_id: int, name: str) -> Survey:
         """What the source knows of a name without loading it; blocking, cheap, never raises."""
-        return self._bound[source_id].asked.survey(name)
+        return self.bound[source_id].asked.survey(name)
 
     def expand(self, source_id: int, key: str, content: Content) -> Sequence[FollowUp]:
         """Follow-up predictions of loaded content, the source's and then the host's; blocking.
 
         Faulty ones are left out, as is all of an `expand` that raises; both are logged.
         """
-        bound = self._bound[source_id]
+        bound = self.bound[source_id]
         if content.key != key:
             content = content.placed(
                 key=key, source=bound.info.name, loaded_at=content.loaded_at, layer=content.layer

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefetch_scheduler.engine.sources.front_matter import FrontMatter
 
 _MAX_WORDS = 200
 _NAMES = ("skill_id", "skill", "id", "name", "behavior")
 _NOTHING = ("none", "null", "~", "n/a", "-")
+_TOOL = re.compile(r"[^\s,()]+(?:\([^)]*\))?")
 _ESTIMATE = re.compile(
     r"[~≈<\s]*(\d{1,3}(?:[,_]\d{3})+|\d{1,9})(\.\d+)?\s*(k)?(?:\s*tokens?)?\s*", re.IGNORECASE
 )
@@ -31,6 +32,13 @@ class SkillMeta:
     """Skill ids as written."""
     token_estimate: int | None
     """Tokens: the typical estimate, else the greatest, else the least."""
+    license: str = ""
+    compatibility: str = ""
+    """What it needs of its surroundings, in words."""
+    allowed_tools: tuple[str, ...] = ()
+    """Tools that it asks to use without a question. Shown; whether to allow them is the host's."""
+    extra: Mapping[str, str] = field(factory=dict)
+    """Its `metadata`: further names and values, for whoever knows them."""
     faults: tuple[str, ...] = ()
     """What is missing or could not be read."""
 
@@ -51,6 +59,10 @@ def skill_meta(document: FrontMatter) -> SkillMeta:
         behaviors=_ids(fields.get("behaviors")),
         dependencies=_ids(fields.get("dependencies")),
         token_estimate=estimate,
+        license=_text(fields.get("license")),
+        compatibility=_text(fields.get("compatibility")),
+        allowed_tools=_tools(fields.get("allowed_tools")),
+        extra=_extra(fields.get("metadata"), faults),
         faults=tuple(faults),
     )
 
@@ -62,6 +74,28 @@ def _text(value: Any) -> str:
 def _ids(value: Any) -> tuple[str, ...]:
     # Aliases let a few lines of YAML stand for millions of words.
     return tuple(dict.fromkeys(islice(_words(value), _MAX_WORDS)))
+
+
+def _tools(value: Any) -> tuple[str, ...]:
+    """`Read Bash(git add:*)`, with spaces or commas between them, or a list of such."""
+    texts = value if isinstance(value, list) else [value]
+    found = (
+        word for text in texts if isinstance(text, str) for word in _TOOL.findall(text.strip("[] "))
+    )
+    return tuple(dict.fromkeys(islice(found, _MAX_WORDS)))
+
+
+def _extra(value: Any, faults: list[str]) -> Mapping[str, str]:
+    if value in (None, ""):
+        return {}
+    if not isinstance(value, Mapping):
+        faults.append(f"metadata is {type(value).__name__}, not names with values")
+        return {}
+    plain = {name: text for name, text in value.items() if isinstance(text, str)}
+    if len(plain) < len(value):
+        nested = ", ".join(str(name) for name in islice(value, 20) if name not in plain)
+        faults.append(f"metadata: the values of {nested} are no text; left out")
+    return dict(islice(plain.items(), _MAX_WORDS))
 
 
 def _words(value: Any, depth: int = 3) -> Iterator[str]:

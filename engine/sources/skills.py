@@ -3,7 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import field, frozen
 
@@ -15,28 +16,28 @@ from prefetch_scheduler.engine.sources.front_matter import (
     front_matter_of,
     parse_front_matter,
 )
+from prefetch_scheduler.engine.sources.skill_catalogue import (
+    SKILL_FILE,
+    SkillEntry,
+    agent_folders,
+    find_skills,
+)
+from prefetch_scheduler.engine.sources.skill_links import ON_DEMAND, REFERENCES, SkillLinks
 from prefetch_scheduler.engine.sources.skill_meta import SkillMeta, skill_meta
+from prefetch_scheduler.engine.sources.skill_rules import broken_rules
 from prefetch_scheduler.engine.sources.text import decode
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import ResourceUnavailable
-from prefetch_scheduler.policies.prediction import FollowUp, Prediction
+from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
+from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
-from prefetch_scheduler.policies.vocabulary import Relation, Role
 
 logger = logging.getLogger(__name__)
 
-SKILL_FILE = "SKILL.md"
 META = "meta"
-REFERENCES = "references/"
-
-DEPENDENCY_CONFIDENCE = 0.75
-"""A skill names its dependencies itself: above the ordinary thresholds, below certainty."""
-MENTIONED_CONFIDENCE = 0.6
-"""A reference that the body points to: background, where decision D6 does not lower it further."""
-UNMENTIONED_CONFIDENCE = 0.3
-"""A reference that merely lies there: below the default `min_confidence_for_prefetch`."""
-_MAX_REFERENCES = 50
-_MAX_DEPENDENCIES = 20
+_FILE = re.compile(r"[/.]")
+"""What the name of a file has in it, and that of a part has not."""
+_MAX_ENGINES = 64
+"""Those started last; of one that has stopped, `changed` does nothing."""
 _MAX_WARNED = 1000
 
 
@@ -48,15 +49,18 @@ class SkillContent(Content):
 
 
 class SkillSource(FileBacked):
-    """Serves `skill:<id>` (the body), `skill:<id>#meta` and `skill:<id>#references/<file>`.
+    """Serves `skill:<id>` (the body), `skill:<id>#meta`, and any other file of a skill:
+    `#references/<file>`, `#scripts/<file>`, `#forms.md`.
 
     A skill is a folder below `root` that holds a `SKILL.md`; its id is the folder's path. A body
     is loaded in parts, metadata first. Once it is loaded, its dependencies and references are
-    given as further predictions. Front matter that is not valid is read as far as it can be, with
-    one warning.
+    given as further predictions; scripts and assets are read on demand only. Nothing of a skill is
+    ever run. Front matter that is not valid is read as far as it can be, with one warning.
 
     Args:
         root: an existing folder.
+        trusted: whether somebody vouches for what lies there. Of an untrusted folder there is the
+            catalogue and `#meta`, on demand; nothing else is read. See `trust`.
         kind: the kind of key that it serves.
         name: what logs and reports call it; None: its kind.
         exclude: patterns of what is never prefetched, as for `FileSource`.
@@ -74,6 +78,7 @@ class SkillSource(FileBacked):
         self,
         root: str | os.PathLike[str],
         *,
+        trusted: bool = True,
         kind: str = "skill",
         name: str | None = None,
         exclude: Iterable[str] = DEFAULT_EXCLUDES,
@@ -94,6 +99,11 @@ class SkillSource(FileBacked):
             max_concurrency=max_concurrency,
             load_timeout_s=load_timeout_s,
         )
+        if not isinstance(trusted, bool):
+            raise ConfigError(f"trusted: {trusted!r} is not True or False")
+        self.trusted = trusted
+        self._engines: deque[Callable[[str], None]] = deque(maxlen=_MAX_ENGINES)
+        self._links = SkillLinks(self.folder, kind)
         self._warned: set[tuple[str, tuple[str, ...]]] = set()
 
     # ---- names ------------------------------------------------------------------------------
@@ -102,7 +112,7 @@ class SkillSource(FileBacked):
         """The skill's id as a relative POSIX path, with `#meta` or `#references/<file>` kept.
 
         Raises:
-            ValueError: it leaves the root or the references' folder, or names another part.
+            ValueError: it leaves the root or the skill's folder, or names no part and no file.
         """
         skill, mark, part = name.partition("#")
         skill = self.folder.normalise(skill)
@@ -110,27 +120,81 @@ class SkillSource(FileBacked):
             return skill
         if part == META:
             return f"{skill}#{META}"
-        if not part.startswith(REFERENCES):
+        if not _FILE.search(part):
             raise ValueError(
-                f"a skill has no part {part!r}; allowed: '#{META}' and '#{REFERENCES}<file>'"
+                f"a skill has no part {part!r}; allowed: '#{META}', and '#<file>' for a file of it,"
+                f" such as '#{REFERENCES}<file>'"
             )
         try:
-            file = self.folder.normalise(part.removeprefix(REFERENCES).lstrip("/"))
+            if part.endswith("/"):
+                raise ValueError("it names a folder; name a file in it")
+            return f"{skill}#{self.folder.normalise(part.lstrip('/'))}"
         except ValueError as error:
-            raise ValueError(f"part {part!r}: below the references' folder, {error}") from None
-        return f"{skill}#{REFERENCES}{file}"
+            raise ValueError(f"part {part!r}: below the skill's folder, {error}") from None
 
     def file_of(self, name: str) -> str:
-        """`SKILL.md` of the skill, or the reference's own file."""
+        """`SKILL.md` of the skill, or the file of its own that a part is."""
         skill, _, part = name.partition("#")
-        return f"{skill}/{part if part.startswith(REFERENCES) else SKILL_FILE}"
+        return f"{skill}/{SKILL_FILE if part in ('', META) else part}"
 
     def whole(self, name: str) -> str | None:
         """`<id>#meta` is a part of `<id>`; a reference is a resource of its own."""
         skill, _, part = name.partition("#")
         return skill if part == META else None
 
+    # ---- trust and the catalogue ------------------------------------------------------------
+
+    def trust(self) -> None:
+        """Somebody vouches for the folder: from now on bodies and files are served, too."""
+        self.trusted = True
+        for changed in tuple(self._engines):
+            changed("*")  # what was refused before may be asked for again at once
+
+    def open(self, changed: Callable[[str], None]) -> None:
+        """An engine has started; it is told when the folder becomes trusted."""
+        self._engines.append(changed)
+
+    def catalogue(self) -> tuple[SkillEntry, ...]:
+        """The skills that there are, with what they say of themselves; reads each `SKILL.md`.
+
+        One without a description cannot be chosen by anybody, and is left out with a warning.
+        """
+        entries: list[SkillEntry] = []
+        for skill in find_skills(self.folder):
+            document = self._document(skill)
+            if document is None:
+                continue
+            self._warn(skill, document.text)
+            meta = skill_meta(document)
+            if meta.description:
+                shown = f"{meta.name or skill}: {meta.description}"
+                key = f"{self.kind}:{skill}"
+                entries.append(SkillEntry(key, meta, _tokens(shown), self.trusted))
+        return tuple(entries)
+
+    def excluded(self, name: str) -> str | None:
+        """Why this name is not prefetched; None: it may be."""
+        if not self.trusted:
+            return f"nobody has vouched for the folder {self.root!r}"
+        part = self.normalise(name).partition("#")[2]
+        if part.startswith(ON_DEMAND):
+            return "a skill's scripts and assets are read on demand only"
+        return super().excluded(name)
+
     # ---- loading ----------------------------------------------------------------------------
+
+    def load(self, name: str) -> Content:
+        """Read a body, its metadata or one of its files.
+
+        Raises:
+            ResourceUnavailable: it cannot be read, or nobody vouches for its folder.
+        """
+        if not self.trusted and self.whole(self._checked(name)) is None:
+            raise ResourceUnavailable(
+                f"nobody has vouched for the folder {self.root!r}, so of its skills only '#{META}' "
+                "is served; once its user trusts it, call trust() of the source"
+            )
+        return super().load(name)
 
     def derive(self, name: str, read: FileRead) -> Content:
         """Body, metadata or reference, from the bytes of its file.
@@ -140,7 +204,7 @@ class SkillSource(FileBacked):
         """
         decoded = decode(read.raw)
         part = name.partition("#")[2]
-        if part.startswith(REFERENCES):
+        if part not in ("", META):
             return Content(
                 decoded.value,
                 tokens=tokens_of_size(len(read.raw), suffix_of(part)),
@@ -219,7 +283,8 @@ class SkillSource(FileBacked):
         return parse_front_matter(text) if isinstance(text, str) else None
 
     def _warn(self, skill: str, meta: str) -> None:
-        faults = skill_meta(front_matter_of(meta)).faults
+        known = skill_meta(front_matter_of(meta))
+        faults = (*known.faults, *broken_rules(known, skill.rpartition("/")[2]))
         if not faults or (skill, faults) in self._warned or len(self._warned) >= _MAX_WARNED:
             return
         self._warned.add((skill, faults))
@@ -237,46 +302,31 @@ class SkillSource(FileBacked):
         else:
             meta = self.metadata(name)
         dependencies = meta.dependencies if meta is not None else ()
-        return [*self._dependencies(name, dependencies), *self._references(name, content.value)]
+        return [
+            *self._links.dependencies(name, dependencies),
+            *self._links.references(name, content.value),
+        ]
 
-    def _dependencies(self, skill: str, written: Iterable[str]) -> Iterator[FollowUp]:
-        found = (self._existing(skill, word) for word in written)
-        known = dict.fromkeys(word for word in found if word is not None and word != skill)
-        for dependency in list(known)[:_MAX_DEPENDENCIES]:
-            prediction = Prediction(
-                f"{self.kind}:{dependency}",
-                Role.SECONDARY_SKILL,
-                DEPENDENCY_CONFIDENCE,
-                reason=f"a dependency of the skill {skill}",
-            )
-            yield FollowUp(prediction, Relation.DEPENDENCY)
 
-    def _existing(self, skill: str, written: str) -> str | None:
-        """The id of a dependency: below the root, or beside the skill that names it."""
-        beside = skill.rpartition("/")[0]
-        for candidate in (written, f"{beside}/{written}" if beside else written):
-            try:
-                name = self.folder.normalise(candidate)
-            except ValueError:
-                continue
-            if self._regular(f"{name}/{SKILL_FILE}") is not None:
-                return name
-        logger.debug("skill %r names the dependency %r, which is not a skill here", skill, written)
-        return None
+def agent_skill_sources(
+    project: str | os.PathLike[str] | None = ".",
+    *,
+    home: str | os.PathLike[str] | None = "~",
+    trusted: bool = False,
+) -> list[SkillSource]:
+    """A source for each of the usual folders of skills that exists: `.agents/skills` and
+    `.claude/skills` of a project, then those of a user, which are always trusted.
 
-    def _references(self, skill: str, body: str) -> Iterator[FollowUp]:
-        for file in self.folder.listing(f"{skill}/{REFERENCES.rstrip('/')}", _MAX_REFERENCES):
-            if file.startswith("."):
-                continue
-            mentioned = re.search(rf"(?<![\w-]){re.escape(file)}(?![\w-])", body) is not None
-            prediction = Prediction(
-                f"{self.kind}:{skill}#{REFERENCES}{file}",
-                Role.DOCUMENTATION,
-                MENTIONED_CONFIDENCE if mentioned else UNMENTIONED_CONFIDENCE,
-                reason=f"a reference of the skill {skill}"
-                + ("" if mentioned else ", not mentioned in its body"),
-            )
-            yield FollowUp(prediction, Relation.REFERENCE)
+    Args:
+        project: the project's folder; None: none.
+        home: the user's home; None: none.
+        trusted: whether the project's folders are; else `trust` them once the user has said so.
+    """
+    user = None if home is None else os.path.expanduser(home)
+    return [
+        SkillSource(folder, trusted=trusted or not own, name=f"skills:{folder.parent.name}")
+        for folder, own in agent_folders(project, user)
+    ]
 
 
 def _tokens(text: str) -> int:

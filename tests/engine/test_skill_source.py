@@ -4,13 +4,14 @@ import logging
 
 import pytest
 
-from prefetch_scheduler.engine.sources import SkillSource, SourceRegistry
+from prefetch_scheduler.engine.sources import SourceRegistry
 from prefetch_scheduler.engine.sources import folder as folder_module
-from prefetch_scheduler.engine.sources.skills import (
+from prefetch_scheduler.engine.sources.skill_links import (
     DEPENDENCY_CONFIDENCE,
     MENTIONED_CONFIDENCE,
     UNMENTIONED_CONFIDENCE,
 )
+from prefetch_scheduler.engine.sources.skills import SkillSource
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ResourceUnavailable
 from prefetch_scheduler.policies.vocabulary import Relation, Role
@@ -60,6 +61,8 @@ def source(root):
         ("debugging/x/../systematic#meta", f"{SKILL}#meta"),
         (f"{SKILL}#references/./a.md", f"{SKILL}#references/a.md"),
         (f"{SKILL}#references/sub/a#b.md", f"{SKILL}#references/sub/a#b.md"),
+        (f"{SKILL}#./scripts//run.sh", f"{SKILL}#scripts/run.sh"),
+        (f"{SKILL}#forms.md", f"{SKILL}#forms.md"),
     ],
 )
 def test_a_skill_has_one_spelling(source, name, spelt):
@@ -71,9 +74,9 @@ def test_a_skill_has_one_spelling(source, name, spelt):
     [
         ("../outside", "leaves the root"),
         ("#meta", "root folder itself"),
-        (f"{SKILL}#references/../../../x", "below the references' folder"),
-        (f"{SKILL}#references/", "below the references' folder"),
-        (f"{SKILL}#scripts/run.sh", "allowed: '#meta'"),
+        (f"{SKILL}#references/../../../x", "below the skill's folder"),
+        (f"{SKILL}#references/", "it names a folder"),
+        (f"{SKILL}#other", "allowed: '#meta'"),
         (f"{SKILL}#", "allowed: '#meta'"),
     ],
 )
