@@ -3,7 +3,7 @@
 Every event is told to two accounts: the session's, and the engine's total.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum, auto
 
 from attrs import define, field
@@ -176,8 +176,7 @@ class Account:
             use.tokens_demand_loaded += tokens
             use.loaded(load_s)
 
-    def _skill(self, key: str) -> Iterator[SkillUse]:
+    def _skill(self, key: str) -> tuple[SkillUse, ...]:
         """The figures of the key's skill; nothing where the key is no skill."""
         use = self.skills.of(key)
-        if use is not None:
-            yield use
+        return () if use is None else (use,)
