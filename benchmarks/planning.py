@@ -264,9 +264,7 @@ def quality(repeat: int, sizes: Sequence[int]) -> tuple[list[Figure], list[dict[
     ]
     figures.append(_mean("plan: value by the time-aware bound, mean", in_time, 0.90))
     least = [row["plan by time-aware bound, mean"] for row in rows]
-    figures.append(
-        figure("the same, least mean of a kind of instance", [min(least)], "", 0.90, at_most=False)
-    )
+    figures.append(figure("the same, least mean of a kind of instance", [min(least)], ""))
     return figures, rows
 
 

@@ -121,13 +121,14 @@ def make_plan(
         raise InvalidPrediction(faults)
     granted = plan_budget(terms, config) if budget is None else max(0, budget)
     time_ms = config.time_budget_ms if terms.time_budget_ms is None else terms.time_budget_ms
-    rows = _rated(candidates, terms, config)
+    itemise = len(candidates) <= ITEMISED_LIMIT
+    rejected: Counter[Reason] = Counter()
+    rows = _rated(candidates, terms, config, None if itemise else rejected)
     in_order = _by_priority(rows)
     left = max(0, granted - charged_tokens)
     background_left = max(0, config.execution.max_background_tokens - charged_background)
-    itemise = len(candidates) <= ITEMISED_LIMIT
     _Fitting(config, left, background_left, time_ms / 1000, explain=itemise).fit_all(in_order)
-    items, rejected = _itemised(in_order, itemise=itemise)
+    items = _itemised(in_order, rejected, itemise=itemise)
     started = [item for item in items if item.admitted]
     value = fsum([item.value for item in started])
     # What either order may choose from: all that is not pending and has nothing in the way.
@@ -165,8 +166,16 @@ class _Row:
     finish_s: float | None = None
 
 
-def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> list[_Row]:
-    """The candidates with priority and value, by falling density, then key."""
+def _rated(
+    candidates: Sequence[Candidate],
+    terms: Terms,
+    config: Config,
+    rejected: Counter[Reason] | None,
+) -> list[_Row]:
+    """The candidates with priority and value, by falling density, then key.
+
+    With `rejected`, those that something is in the way of are only counted there.
+    """
     rate, multipliers = PriorityRules(terms, config).rate, config.priorities.value_multipliers
     planned, least = Reason.PLANNED, config.min_confidence_for_prefetch
     decorated: list[tuple[float, str, int, _Row]] = []
@@ -180,6 +189,9 @@ def _rated(candidates: Sequence[Candidate], terms: Terms, config: Config) -> lis
             lane, reason, detail = _BY_PRIORITY[priority]
         else:
             lane, reason, detail = _hindered(c, least)
+        if rejected is not None and reason is not planned:
+            rejected[reason] += 1
+            continue
         row = _Row(c, priority, rating, value, reason is planned, lane, reason, detail)
         decorated.append((-density(value, c.tokens), c.key, place, row))
     decorated.sort()
@@ -269,18 +281,17 @@ _LANE_ORDER = (Lane.IMMEDIATE, Lane.BACKGROUND, Lane.DEFERRED, Lane.SKIPPED)
 
 
 def _itemised(
-    in_order: Sequence[_Row], *, itemise: bool
-) -> tuple[tuple[PlanItem, ...], Counter[Reason]]:
-    """The plan's items in plan order, and how many are not loaded, by reason."""
+    in_order: Sequence[_Row], rejected: Counter[Reason], *, itemise: bool
+) -> tuple[PlanItem, ...]:
+    """The plan's items in plan order; counts in `rejected` those not loaded, by reason."""
     lanes: dict[Lane, list[PlanItem]] = {lane: [] for lane in _LANE_ORDER}
-    rejected: Counter[Reason] = Counter()
     for row in in_order:
         if row.lane not in LOADED_LANES:
             rejected[row.reason] += 1
             if not itemise:
                 continue
         lanes[row.lane].append(_item(row))
-    return tuple(item for items in lanes.values() for item in items), rejected
+    return tuple([item for items in lanes.values() for item in items])
 
 
 def _item(row: _Row) -> PlanItem:
