@@ -14,6 +14,7 @@ from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.reply import Reply
 from prefetch_scheduler.actors.view import Tally
 from prefetch_scheduler.policies.adopting import Adoption
+from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -102,6 +103,8 @@ class CacheKept:
     """Session -> the cache keys that it keeps, in order."""
     retired: list[tuple[str, Tally]] = field(factory=list)
     """Tallies of ended sessions; a reader may be about to add to one."""
+    puts: list[Put] = field(factory=list)
+    """Those taken whose outcome the planner has not been told."""
 
     def pin(self, stored: str, session: str) -> None:
         """A session keeps a key from now on."""

@@ -120,7 +120,8 @@ class Planner(EngineActor):
         self._adopt_by: float | None = None
         """Until when the pools are waited for; None: they are not."""
         self._aside: list[Envelope[Any]] = []
-        self._in_hand: Any = None
+        self._taken: Any = None
+        """The message in hand, with the ticket that it is answered by."""
         self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
@@ -159,9 +160,9 @@ class Planner(EngineActor):
         later = False
         if reply is not NO_REPLY:
             message, later = self._with_ticket(message, reply)
-        self._in_hand = message
+        self._taken = message
         self._take(message)
-        self._in_hand = None
+        self._taken = None
         return LATER if later else None
 
     def _take(self, message: Any) -> None:
@@ -223,12 +224,13 @@ class Planner(EngineActor):
         if adoption is not None:
             submits = list(self._kept.submits.values())
             going_on = [flight.stored for flight in self.machine.state.flights.live.values()]
-            again = unfinished(adoption.old, submits, going_on)
+            again = unfinished(adoption.planned, submits, going_on)
+            adoption.resumed = True
             for submit in again:
                 self._kept.ask(submit)
                 self._handle(submit)
             told = {id(submit.ticket) for submit in again}
-            for plan in adoption.old.plans.values():
+            for plan in adoption.planned.plans.values():
                 if plan.ticket is not None and not plan.reported and id(plan.ticket) not in told:
                     self._effects.append(ImmediateDone(plan.ticket, ok=False))
         self._handle(PlannerTick())
@@ -391,7 +393,7 @@ class Planner(EngineActor):
         What its machine had decided before the error still counts, but for loads: the next one
         learns of those from the pools.
         """
-        killer = self._in_hand
+        killer = self._taken if self._taken is not None else self.in_hand
         out = self.machine.state.out
         if isinstance(killer, Demand | Submit):
             self._kept.answered(killer.ticket)

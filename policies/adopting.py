@@ -66,8 +66,19 @@ class Adoption:
     _known: set[int] = field(init=False, factory=set)
     """Flights of which something was heard."""
     _out: list[PlannerEffect] = field(init=False, factory=list)
+    resumed: bool = field(init=False, default=False)
+    """Whether the successor has taken on the plans of the planner that is gone."""
     records: dict[int, Flight] = field(init=False)
     """What each number stood for."""
+    planned: PlannerState = field(init=False)
+    """Whose plans are to be taken on: where the planner that is gone ended before it had done so
+    itself, those of the one before it.
+    """
+
+    @planned.default
+    def _newest_plans(self) -> PlannerState:
+        earlier = self.earlier
+        return self.old if earlier is None or earlier.resumed else earlier.planned
 
     @records.default
     def _from_old(self) -> dict[int, Flight]:

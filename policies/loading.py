@@ -232,6 +232,19 @@ def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
     if flight.prefetch_id and not flight.used:
         s.count(PrefetchCancelled(flight.prefetch_id, "overtaken by a change"))
     s.note(flight.key, "overtaken", "changed while it was loaded", flight.owner)
+    _once_more(s, flight, now)
+
+
+def lost(s: PlannerState, flight: Flight, now: float) -> None:
+    """The CacheLayer failed before it had stored it."""
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchFailed(flight.prefetch_id, "the cache was restarted"))
+    s.note(flight.key, "lost", "the cache was restarted", flight.owner)
+    _once_more(s, flight, now)
+
+
+def _once_more(s: PlannerState, flight: Flight, now: float) -> None:
+    """Load it again for its waiters; for those who only predicted it once, and no more."""
     if not flight.waiters and (flight.reloaded or not flight.wants):
         ending.resolve(s, flight, ok=False)
         s.flights.detach(flight)
