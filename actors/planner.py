@@ -169,6 +169,8 @@ class Planner(EngineActor):
         kept = self._kept
         match message:
             case Demand():
+                if not message.counted and not message.claim():
+                    message = evolve(message, counted=True)
                 kept.ask(message)
             case Submit():
                 kept.ask(message)
@@ -396,6 +398,8 @@ class Planner(EngineActor):
         killer = self._taken if self._taken is not None else self.in_hand
         out = self.machine.state.out
         if isinstance(killer, Demand | Submit):
+            if isinstance(killer, Demand) and not killer.counted and killer.turn == []:
+                killer.turn.append(None)  # its count is lost with the rest
             self._kept.answered(killer.ticket)
             refuse(killer, ActorCrashed(f"the planner failed on this call: {exc_info[1]!r}"))
             out = [effect for effect in out if isinstance(effect, _ANSWERS)]

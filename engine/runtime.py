@@ -448,7 +448,7 @@ class Runtime:
 
     def load_directly(self, read: Read, reply: Reply) -> CancelToken:
         """Load for this reader straight from the sources."""
-        if not read.counted:
+        if read.claim():
             self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
         return self.direct.load(read.key, read.session, reply)
 

@@ -598,7 +598,7 @@ class RestlessWorld(World):
         assert read is not None
         self.tell(read.forsake(reading.ticket))
         reading.ticket = None
-        if not read.counted:
+        if read.claim():
             self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
         version = self.versions.get(base(reading.key), 0)
         seconds, fails = self.rng.choice(LOAD_S), self.rng.random() < self.error_rate
