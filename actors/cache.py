@@ -33,7 +33,14 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
-from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent, Note
+from prefetch_scheduler.policies.metrics_events import (
+    Events,
+    Hits,
+    MetricsEvent,
+    Note,
+    PrefetchEnding,
+    PrefetchFailed,
+)
 from prefetch_scheduler.policies.planner_events import HostEvent, ResourceEvicted
 from prefetch_scheduler.policies.yaml_text import printable
 
@@ -110,7 +117,11 @@ class CacheLayer(EngineActor):
         self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
         # The planner waits for their outcome, and loads them again where they are still wanted.
         lost, self._kept.puts = self._kept.puts, []
-        self._notices.extend(Refused(put.entry.stored, put.flight_id, lost=True) for put in lost)
+        for put in lost:
+            entry = put.entry
+            if entry.prefetch_id and entry.claim():
+                self._events.append(PrefetchFailed(entry.prefetch_id, "the cache was restarted"))
+            self._notices.append(Refused(entry.stored, put.flight_id, lost=True))
         self._on_command(Resident(), now)
 
     # ---- messages --------------------------------------------------------------------------
@@ -252,6 +263,10 @@ class CacheLayer(EngineActor):
         self._kept.puts = []
 
     def on_failure(self, *_: object) -> None:
+        """Its successor goes on from the view; but that a prefetch has ended is said only once."""
+        ended = [e for e in self._machine.undelivered() if isinstance(e, PrefetchEnding)]
+        if ended:
+            self._metrics.tell(Events(tuple(ended)))
         if isinstance(self.in_hand, Put):
             self._kept.puts.append(self.in_hand)
 

@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
 from prefetch_scheduler.policies.flights import Flight, State, Waiter
 from prefetch_scheduler.policies.metrics_events import (
+    OVERTAKEN,
     DemandLoaded,
     Dropped,
     LateHit,
@@ -230,15 +231,13 @@ def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
         superseded(s, flight)
         return
     if flight.prefetch_id and not flight.used:
-        s.count(PrefetchCancelled(flight.prefetch_id, "overtaken by a change"))
+        s.count(PrefetchCancelled(flight.prefetch_id, OVERTAKEN))
     s.note(flight.key, "overtaken", "changed while it was loaded", flight.owner)
     _once_more(s, flight, now)
 
 
 def lost(s: PlannerState, flight: Flight, now: float) -> None:
     """The CacheLayer failed before it had stored it."""
-    if flight.prefetch_id and not flight.used:
-        s.count(PrefetchFailed(flight.prefetch_id, "the cache was restarted"))
     s.note(flight.key, "lost", "the cache was restarted", flight.owner)
     _once_more(s, flight, now)
 

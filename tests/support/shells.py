@@ -120,11 +120,12 @@ class Killer:
 def _interrupted(actor: Any, error: type[BaseException]) -> Iterator[None]:
     """The actor's machine raises once it has decided; what it decided is lost with it."""
     machine = actor.machine if hasattr(actor, "machine") else actor._machine
-    name = "_on" if hasattr(machine, "_on") else "handle"
+    name = "_on" if hasattr(machine, "_on") else "_taken"
     real = getattr(machine, name)
 
     def decide(*args: Any, **more: Any) -> Any:
-        real(*args, **more)
+        if name == "_on":
+            real(*args, **more)
         raise error("killed inside a message")
 
     setattr(machine, name, decide)
