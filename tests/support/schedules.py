@@ -21,7 +21,7 @@ from prefetch_scheduler.policies.planner_events import (
     SessionStarted,
     UnpinKey,
 )
-from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.prediction import Constraints, Prediction, Terms
 from prefetch_scheduler.policies.vocabulary import Mode, Pool, Priority, Urgency
 from support.restless import KEYS, ROLES
 from support.shells import Kill, points
@@ -73,7 +73,7 @@ CONFIGS = (
 @frozen
 class SubmitStep:
     items: tuple[Prediction, ...]
-    terms: Terms
+    terms: Terms | Constraints | None
     session: str
     context: str | None
 
@@ -247,6 +247,20 @@ def terms(rng: random.Random) -> Terms:
         time_budget_ms=rng.choice((None, None, 0, 100, 10_000)),
         override_all=rng.choice((None, None, None, None, *Priority)),
         override={rng.choice(KEYS): rng.choice(list(Priority))} if rng.random() < 0.2 else {},
+    )
+
+
+def terms_of_host(rng: random.Random) -> Constraints | None:
+    """As a host of a whole engine gives them."""
+    return rng.choice(
+        (
+            None,
+            None,
+            Constraints(token_budget=200),
+            Constraints(urgency="high"),
+            Constraints(mode="critical"),
+            Constraints(time_budget_ms=50),
+        )
     )
 
 
