@@ -260,9 +260,7 @@ def superseded(s: PlannerState, flight: Flight) -> None:
     flight.waiters.clear()
     s.note(flight.key, "superseded", "newer content was handed over", flight.owner)
     ending.resolve(s, flight, ok=True)
-    if flight.state is State.STORING:  # the cache has refused it
-        if flight.prefetch_id and not flight.used:
-            s.count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED))
+    if flight.state is State.STORING:  # the cache refuses it, and counts that
         s.flights.detach(flight)
     else:
         ending.cancel(s, flight, Reason.REPLACED)
