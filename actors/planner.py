@@ -22,7 +22,7 @@ from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.adopting import Adoption, carry_over, unfinished
-from prefetch_scheduler.policies.cache_events import CacheReport, Resident
+from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Resident
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
@@ -182,6 +182,10 @@ class Planner(EngineActor):
             case UnderWay():
                 self._under_way(message)
                 return
+            case CacheReport(notices) if self._adoption is not None:
+                for notice in notices:
+                    if isinstance(notice, Invalidated):
+                        self._adoption.invalidated(notice)
             case PoolReport():
                 message = self._of_now(message)
                 if message is None:

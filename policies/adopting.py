@@ -18,7 +18,9 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from prefetch_scheduler.policies.cache_events import Invalidated
 from prefetch_scheduler.policies.flights import Flight, State
+from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.metrics_events import (
     PrefetchCancelled,
     PrefetchFailed,
@@ -105,6 +107,14 @@ class Adoption:
             ):
                 kept.append(item)
         return PoolReport(report.pool, tuple(kept)) if kept else None
+
+    def invalidated(self, notice: Invalidated) -> None:
+        """A change that the new planner acknowledges before it has adopted the loads it overtakes:
+        none of them may be stored, once nobody else knows of that change any more.
+        """
+        for flight in self.records.values():
+            if flight.epoch < notice.epoch and matches(notice.pattern, flight.stored):
+                flight.overtaken = True
 
     def under_way(self, event: UnderWay) -> list[PlannerEffect]:
         """A pool's answer. Sets its credits and the claims on its slots; returns counts to send."""

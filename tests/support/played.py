@@ -102,7 +102,9 @@ def take(w: RestlessWorld, step: Step) -> None:
                     w.submit((p(key, "main_file"),), Terms(), session=session, context=None)
                 else:
                     w.edit(key, session, hand_over=False)
-        case CrashStep(role):
+        case CrashStep(role, backlog):
+            w.stall(role, backlog)
+            w.run(backlog * 0.9)
             w.crash(role)
         case _:
             assert_never(step)

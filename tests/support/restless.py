@@ -32,7 +32,7 @@ from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Drain, Invalidate
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import EngineDegraded, PrefetchError, ResourceUnavailable
-from prefetch_scheduler.policies.keys import matches, public_key
+from prefetch_scheduler.policies.keys import cache_key, matches, public_key
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, Events, MetricsEvent, Miss
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.planner_events import HostIdle
@@ -637,7 +637,8 @@ class RestlessWorld(World):
         what = f"{reading.key}, asked for at {reading.asked_at:.3f} by {reading.session.id}"
         assert public_key(stored) == reading.key, f"{what}: got {content.value!r}"
         assert int(version) >= reading.needs, f"{what}: {content.value!r}, not {reading.needs}"
-        own = self.reader.stored(reading.identity, reading.key)
+        private = reading.key.startswith("mail:")
+        own = cache_key(reading.key, reading.identity.user, private=private)
         assert stored == own, f"{what}: got what is kept as {stored!r}, not {own!r}"
 
     def _forsake(self, reading: Reading) -> None:

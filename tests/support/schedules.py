@@ -152,9 +152,10 @@ class FloodStep:
 
 @frozen
 class CrashStep:
-    """An actor fails between two messages."""
+    """An actor fails between two messages, having handled none for `backlog` seconds."""
 
     role: str
+    backlog: float = 0.0
 
 
 Step = (
@@ -225,10 +226,16 @@ class Schedule:
 # ---- making one --------------------------------------------------------------------------------
 
 
-def predictions(rng: random.Random) -> tuple[Prediction, ...]:
+class Chance(random.Random):
+    """Of one schedule. Most schedules are about few keys, so that what happens to them meets."""
+
+    keys: tuple[str, ...] = KEYS
+
+
+def predictions(rng: Chance) -> tuple[Prediction, ...]:
     return tuple(
         p(
-            rng.choice((*KEYS, "none:x")),
+            rng.choice((*rng.keys, "none:x")),
             rng.choice(ROLES),
             rng.choice((0.3, 0.55, 0.7, 0.85, 0.95)),
             tokens=rng.choice((None, None, 0, 10, 400, 5000)),
@@ -239,14 +246,14 @@ def predictions(rng: random.Random) -> tuple[Prediction, ...]:
     )
 
 
-def terms(rng: random.Random) -> Terms:
+def terms(rng: Chance) -> Terms:
     return Terms(
         urgency=rng.choice(list(Urgency)),
         mode=rng.choice(list(Mode)),
         token_budget=rng.choice((None, None, 0, 50, 1000, 100_000)),
         time_budget_ms=rng.choice((None, None, 0, 100, 10_000)),
         override_all=rng.choice((None, None, None, None, *Priority)),
-        override={rng.choice(KEYS): rng.choice(list(Priority))} if rng.random() < 0.2 else {},
+        override={rng.choice(rng.keys): rng.choice(list(Priority))} if rng.random() < 0.2 else {},
     )
 
 
@@ -264,35 +271,35 @@ def terms_of_host(rng: random.Random) -> Constraints | None:
     )
 
 
-def _submit(rng: random.Random) -> Step:
+def _submit(rng: Chance) -> Step:
     items, constraints = predictions(rng), terms(rng)
     return SubmitStep(
         items, constraints, rng.choice(SESSIONS), rng.choice((None, None, "one", "two"))
     )
 
 
-def _read(rng: random.Random) -> Step:
-    key, session = rng.choice(KEYS), rng.choice(SESSIONS)
+def _read(rng: Chance) -> Step:
+    key, session = rng.choice(rng.keys), rng.choice(SESSIONS)
     return ReadStep(key, session, rng.choice((0.0, 0.05, 30.0, 1e6, 1e6, 1e6)))
 
 
-def _whole(rng: random.Random) -> str:
-    return rng.choice([key for key in KEYS if "#" not in key])
+def _whole(rng: Chance) -> str:
+    return rng.choice([key.partition("#")[0] for key in rng.keys])
 
 
-def _edit(rng: random.Random) -> Step:
+def _edit(rng: Chance) -> Step:
     return EditStep(_whole(rng), rng.choice(SESSIONS), hand_over=rng.random() < 0.3)
 
 
-def _edit_unseen(rng: random.Random) -> Step:
+def _edit_unseen(rng: Chance) -> Step:
     return EditStep(_whole(rng), "s", told=False)
 
 
-def _edit_all(rng: random.Random) -> Step:
+def _edit_all(rng: Chance) -> Step:
     return EditAllStep(rng.choice(("file:", "file:a", "skill:", "mail:")), rng.choice(SESSIONS))
 
 
-def _tell(rng: random.Random) -> Step:
+def _tell(rng: Chance) -> Step:
     session, key = rng.choice(SESSIONS), rng.choice(KEYS)
     return TellStep(
         rng.choice(
@@ -311,15 +318,15 @@ def _tell(rng: random.Random) -> Step:
     )
 
 
-def _log_in(rng: random.Random) -> Step:
+def _log_in(rng: Chance) -> Step:
     return LogInStep(rng.choice(SESSIONS), rng.choice(("ann", "bob")))
 
 
-def _take_back(rng: random.Random) -> Step:
+def _take_back(rng: Chance) -> Step:
     return TakeBackStep(rng.random())
 
 
-def _wait(rng: random.Random) -> Step:
+def _wait(rng: Chance) -> Step:
     return WaitStep(rng.choice((0.0, 0.001, 0.03, 0.06, 0.3, 1.0, 6.0, 40.0)))
 
 
@@ -327,23 +334,23 @@ ACTORS = ("planner", "cache", "metrics")
 POOLS = tuple(f"pool-{pool}" for pool in Pool)
 
 
-def _freeze(rng: random.Random) -> Step:
+def _freeze(rng: Chance) -> Step:
     return FreezeStep(rng.choice((0.02, 0.5, 4.0, 100.0)))
 
 
-def _stall(rng: random.Random) -> Step:
+def _stall(rng: Chance) -> Step:
     return StallStep(rng.choice((*ACTORS, *POOLS)), rng.choice((0.05, 0.5, 4.0)))
 
 
-def _flood(rng: random.Random) -> Step:
+def _flood(rng: Chance) -> Step:
     return FloodStep(_whole(rng), rng.choice(SESSIONS), rng.choice((20, 60)))
 
 
-def _crash(rng: random.Random) -> Step:
-    return CrashStep(rng.choice((*ACTORS, *POOLS)))
+def _crash(rng: Chance) -> Step:
+    return CrashStep(rng.choice((*ACTORS, "planner", *POOLS)), rng.choice((0.0, 0.3, 1.0)))
 
 
-CALM: tuple[Callable[[random.Random], Step], ...] = (
+CALM: tuple[Callable[[Chance], Step], ...] = (
     *[_submit] * 6,
     *[_read] * 8,
     *[_edit] * 2,
@@ -357,7 +364,7 @@ CALM: tuple[Callable[[random.Random], Step], ...] = (
 VIOLENT = (*CALM, _freeze, _stall, _stall, _flood, _crash)
 
 
-def _kill(rng: random.Random) -> Kill:
+def _kill(rng: Chance) -> Kill:
     role = rng.choice((*ACTORS, *ACTORS, *POOLS))
     return Kill(
         role,
@@ -369,7 +376,9 @@ def _kill(rng: random.Random) -> Kill:
 
 def schedule(seed: int) -> Schedule:
     """The schedule of a seed. In three of ten no actor fails, so that limits hold strictly."""
-    rng = random.Random(seed)
+    rng = Chance(seed)
+    few = rng.choice((2, 5, len(KEYS)))
+    rng.keys = tuple(rng.sample(KEYS, few))
     calm = rng.random() < 0.3
     choices = CALM if calm else VIOLENT
     steps = tuple(rng.choice(choices)(rng) for _ in range(rng.choice((5, 15, STEPS))))
