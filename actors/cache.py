@@ -99,7 +99,8 @@ class CacheLayer(EngineActor):
         """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still, and are carried out: what they
-        cover ends as it would have. The entries are copied, so that one that only hung and returns writes where nobody reads.
+        cover ends as it would have. The entries are copied, so that one that only hung and returns
+        writes where nobody reads.
         """
         self._entries = self._view.entries = dict(self._view.entries)
         entries = list(self._entries.values())

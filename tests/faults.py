@@ -54,9 +54,7 @@ def _outcome(seed: int, action: Callable[[], object]) -> Outcome:
     return seed, time.perf_counter() - began, None
 
 
-def _outcomes(
-    play_one: Callable[[int], Outcome], seeds: range, jobs: int
-) -> Iterator[Outcome]:
+def _outcomes(play_one: Callable[[int], Outcome], seeds: range, jobs: int) -> Iterator[Outcome]:
     if jobs < 2:
         yield from map(play_one, seeds)
         return
@@ -122,7 +120,9 @@ def replay(seed: int) -> int:
 
 def replay_real(seed: int) -> int:
     """Play one on a real engine, logging what its actors log."""
-    logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7d %(threadName)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, format="%(relativeCreated)7d %(threadName)s %(message)s"
+    )
     made = real_schedule(seed)
     print("\n".join(made.lines()))
     try:

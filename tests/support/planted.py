@@ -10,12 +10,11 @@ from prefetch_scheduler.actors.kept import PlannerKept
 from prefetch_scheduler.actors.view import InvalidationBoard
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.policies import adopting, ending, loading
-from prefetch_scheduler.policies.flights import FlightTable
+from prefetch_scheduler.policies.flights import FlightTable, State
 from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.planner_events import Answer, Refuse
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool import PoolMachine
-from prefetch_scheduler.policies.pool_events import Loaded, PoolReport
 from support import restless
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -28,9 +27,7 @@ def stale_read(patch: pytest.MonkeyPatch) -> None:
 
 def unchecked_read(patch: pytest.MonkeyPatch) -> None:
     """Readers do not ask the source whether content is current."""
-    patch.setattr(
-        restless.Registry, "_check", lambda self, info: lambda name, content: content
-    )
+    patch.setattr(restless.Registry, "_check", lambda self, info: lambda name, content: content)
 
 
 def lost_invalidation(patch: pytest.MonkeyPatch) -> None:
@@ -51,9 +48,7 @@ def stored_although_stale(patch: pytest.MonkeyPatch) -> None:
 
 def lost_waiter(patch: pytest.MonkeyPatch) -> None:
     """Readers that joined a load are not told of its failure."""
-    patch.setattr(
-        loading, "_refuse_waiters", lambda s, flight, *_, **__: flight.waiters.clear()
-    )
+    patch.setattr(loading, "_refuse_waiters", lambda s, flight, *_, **__: flight.waiters.clear())
 
 
 def dropped_answer(patch: pytest.MonkeyPatch) -> None:
@@ -116,7 +111,9 @@ def leaked_source_slot(patch: pytest.MonkeyPatch) -> None:
 def reset_ignores_running(patch: pytest.MonkeyPatch) -> None:
     """What a pool was doing when it was replaced is not begun again."""
     patch.setattr(
-        loading, "_pool_restarted", lambda s, report, now: s.slots.reset(report.pool, report.credits)
+        loading,
+        "_pool_restarted",
+        lambda s, report, now: s.slots.reset(report.pool, report.credits),
     )
 
 
@@ -125,18 +122,21 @@ def cancel_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PoolMachine, "_cancel", lambda self, id_: None)
 
 
-def late_result_lost(patch: pytest.MonkeyPatch) -> None:
-    """A result that was on its way when the planner was replaced is forgotten."""
-    real = adopting.Adoption.report
+def late_result_stored(patch: pytest.MonkeyPatch) -> None:
+    """A result that comes after its load was cancelled is stored all the same."""
+    real = loading._loaded
 
-    def report(self: adopting.Adoption, report: PoolReport) -> PoolReport | None:
-        for item in report.reports:
-            if isinstance(item, Loaded):
-                self._known.add(item.id)
-        real(self, evolve(report, reports=()))
-        return None
+    def loaded(s: PlannerState, flight: Any, result: Any, now: float) -> None:
+        if flight.state is State.GONE:
+            flight.state = State.LINGERING
+        real(s, flight, result, now)
 
-    patch.setattr(adopting.Adoption, "report", report)
+    patch.setattr(loading, "_loaded", loaded)
+
+
+def lost_with_its_planner(patch: pytest.MonkeyPatch) -> None:
+    """A prefetch that no pool knows of when a planner takes over is not counted as failed."""
+    patch.setattr(adopting.Adoption, "lost", lambda self: [])
 
 
 def wrong_user(patch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,8 @@ PLANTED: tuple[Plant, ...] = (
     leaked_source_slot,
     reset_ignores_running,
     cancel_ignored,
-    late_result_lost,
+    late_result_stored,
+    lost_with_its_planner,
     wrong_user,
     overtaken_reader,
 )

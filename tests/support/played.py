@@ -8,11 +8,12 @@ from typing import assert_never
 from prefetch_scheduler.engine.reading import Identity
 from prefetch_scheduler.policies.errors import LoadTimeout, ResourceUnavailable
 from prefetch_scheduler.policies.flights import State
+from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.planner_events import CancelPlan, SessionEnded, UserLoggedIn
 from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.vocabulary import Pool
-from support.restless import SOURCES, RestlessWorld
+from support.restless import SOURCES, RestlessWorld, base
 from support.schedules import (
     CONFIGS,
     CrashStep,
@@ -63,6 +64,7 @@ def play(played: Schedule, told_of: Callable[[str], object] | None = None) -> Re
     w.check()
     everyone_was_answered(w)
     at_rest(w)
+    nothing_stale(w)
     figures_add_up(w)
     healthy(w)
     return w
@@ -165,6 +167,16 @@ def at_rest(w: RestlessWorld) -> None:
     assert not len(w._published.board), w._published.board.marks()
     assert not w.planner_kept.asked, w.planner_kept.asked
     assert not any(shell.address.inbox.fill()[0] for shell in w.shells.values())
+
+
+def nothing_stale(w: RestlessWorld) -> None:
+    """What is kept is what its resource is, where a reader would be given it unasked."""
+    for stored, entry in w.view.items():
+        if public_key(stored).partition(":")[0] in w.checked_kinds:
+            continue
+        version = str(entry.content.value).rpartition("@")[2]
+        truth = w.versions.get(base(stored), 0)
+        assert int(version) == truth, f"kept of {stored!r}: {entry.content.value!r}, not {truth}"
 
 
 def everyone_was_answered(w: RestlessWorld) -> None:

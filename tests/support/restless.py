@@ -125,7 +125,8 @@ class Ticket:
         world._at(at, lambda: world._wake(self.reading, self, outcome))
         return True
 
-    fail = set
+    def fail(self, error: BaseException) -> bool:
+        return self.set(error)
 
 
 class Registry:
@@ -452,7 +453,9 @@ class RestlessWorld(World):
         number = (self._number(machine), run.serial)
         hangs = rng.random() < self.hang_rate
         seconds = HANG if hangs else rng.choice(LOAD_S)
-        code = Code(pool, machine, run, self.now + seconds, heeds_cancel=rng.random() >= self.deaf_rate)
+        code = Code(
+            pool, machine, run, self.now + seconds, heeds_cancel=rng.random() >= self.deaf_rate
+        )
         self.code[number] = code
         outcomes = []
         for request in run.requests:

@@ -163,7 +163,7 @@ class Unruly:
                 case Behaviour.DEAF:
                     await self._deaf()
                 case Behaviour.BLOCKS:
-                    time.sleep(0.15)  # noqa: ASYNC251 - that is the fault
+                    time.sleep(0.15)
                 case other:
                     return _at_once(other, value)
             return value

@@ -7,7 +7,23 @@ from support.played import play
 from support.schedules import schedule
 
 WITHIN = 200
-FOUND_BY: dict[str, tuple[int, ...]] = {}
+FOUND_BY: dict[str, tuple[int, ...]] = {
+    "stale_read": (65,),
+    "unchecked_read": (121,),
+    "lost_invalidation": (67,),
+    "stored_although_stale": (8,),
+    "lost_waiter": (5,),
+    "dropped_answer": (16,),
+    "forgotten_waiters": (50,),
+    "double_count": (14,),
+    "lost_count": (53,),
+    "leaked_credit": (13,),
+    "leaked_source_slot": (15,),
+    "reset_ignores_running": (34,),
+    "cancel_ignored": (27,),
+    "wrong_user": (16,),
+    "overtaken_reader": (17,),
+}
 """Seeds below `WITHIN` that are tried first, for they found it when this was written."""
 
 
