@@ -364,6 +364,13 @@ CALM: tuple[Callable[[Chance], Step], ...] = (
 VIOLENT = (*CALM, _freeze, _stall, _stall, _flood, _crash)
 
 
+MESSAGES = {
+    "planner": ("PoolReport", "PoolReport", "CacheReport", "Demand", "Submit", "UnderWay"),
+    "cache": ("Put", "Put", "Invalidate", "Acknowledged", "Drain", "Pin"),
+}
+"""What is most telling to fail on."""
+
+
 def _kill(rng: Chance) -> Kill:
     role = rng.choice((*ACTORS, *ACTORS, *POOLS))
     return Kill(
@@ -371,6 +378,7 @@ def _kill(rng: Chance) -> Kill:
         at=rng.choice((1, 2, 3, 5, 8, 13, 21, 34)),
         point=rng.choice(points(role)),
         error=rng.choice((KeyError, RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit)),
+        of=rng.choice(MESSAGES[role]) if role in MESSAGES and rng.random() < 0.6 else "",
     )
 
 

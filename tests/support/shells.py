@@ -48,12 +48,14 @@ def points(role: str) -> tuple[Point, ...]:
 
 @frozen
 class Kill:
-    """An actor is to fail at its `at`-th message, counted over its incarnations."""
+    """An actor is to fail at its `at`-th message, or of one type, counted over incarnations."""
 
     role: str
     at: int
     point: Point
     error: type[BaseException]
+    of: str = ""
+    """Name of the type of message; empty: of any."""
 
 
 class Killed(Exception):
@@ -106,12 +108,15 @@ class Killer:
 
     def due(self, role: str, message: Any) -> Kill | None:
         """Count a message; the kill that it brings, noted as done."""
-        count = self.counts[role] = self.counts.get(role, 0) + 1
+        kind = type(message).__name__
+        for place in (role, f"{role} {kind}"):
+            self.counts[place] = self.counts.get(place, 0) + 1
         if not self.armed:
             return None
         for kill in self.kills:
-            if (kill.role, kill.at) == (role, count):
-                self.done.append((kill, type(message).__name__))
+            place = f"{role} {kind}" if kill.of == kind else role
+            if kill.role == role and kill.of in ("", kind) and kill.at == self.counts[place]:
+                self.done.append((kill, kind))
                 return kill
         return None
 
