@@ -193,6 +193,7 @@ class Planner(EngineActor):
             case _:
                 pass
         self._handle(message)
+        self._adopted_more()
 
     # ---- taking over ------------------------------------------------------------------------
 
@@ -200,7 +201,11 @@ class Planner(EngineActor):
         """A pool's report, or what of one made for an earlier planner still counts."""
         if report.reset:
             self._senders[report.pool] = Sender(self.home.incarnation, report.incarnation)
-        if report.planner >= self.home.incarnation or self._adoption is None:
+        if self._adoption is None:
+            return report
+        if report.planner >= self.home.incarnation:
+            if report.reset:
+                self._adoption.restarted(report.pool)
             return report
         now_ours = self._adoption.report(report)
         self._count_adopted()
@@ -213,7 +218,10 @@ class Planner(EngineActor):
         self._effects.extend(self._adoption.under_way(message))
         if self._adopt_by is None:  # it came late
             self._handle(PlannerTick())
-        if self._adoption.complete:
+        self._adopted_more()
+
+    def _adopted_more(self) -> None:
+        if self._adoption is not None and self._adoption.complete:
             if self._adopt_by is not None:
                 self._resume()
             self._effects.extend(self._adoption.lost())

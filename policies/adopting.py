@@ -116,8 +116,14 @@ class Adoption:
             if flight.epoch < notice.epoch and matches(notice.pattern, flight.stored):
                 flight.overtaken = True
 
+    def restarted(self, pool: Pool) -> None:
+        """A pool has begun anew, for the new planner: nothing is under way there."""
+        self._waiting.discard(pool)
+
     def under_way(self, event: UnderWay) -> list[PlannerEffect]:
         """A pool's answer. Sets its credits and the claims on its slots; returns counts to send."""
+        if event.pool not in self._waiting:
+            return []  # it has been restarted since, and the new planner goes by that
         slots = self.new.slots
         slots.reset(event.pool, event.credits)
         for flight in self._flights(event.running):

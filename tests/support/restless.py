@@ -48,6 +48,7 @@ from prefetch_scheduler.policies.pool_events import (
     RunPart,
     Surveyed,
     SurveyNames,
+    TakeOver,
     UnderWay,
     Withdraw,
 )
@@ -353,6 +354,9 @@ class RestlessWorld(World):
         self._undelivered[pool] += 1
         lane = "cancels" if isinstance(command, POOL_CONTROL) else "work"
         self.send(f"planner>{pool} {lane}", lambda: self._pool_takes(pool, command))
+        if isinstance(command, TakeOver):  # nothing that is sent after it can overtake it
+            last, work = self._last_sent, f"planner>{pool} work"
+            last[work] = max(last.get(work, 0.0), last[f"planner>{pool} {lane}"])
 
     def _pool_takes(self, pool: Pool, command: Any) -> None:
         """As the shell of a pool does it."""

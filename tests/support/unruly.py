@@ -68,9 +68,9 @@ class Truth:
             editing = self._editing.setdefault(key, threading.Lock())
         with editing:
             version = self._now[key] + 1
+            self._now[key] = version  # first: a reader may be given what is written at once
             if key.startswith("file:"):
                 self._write(key, version)
-            self._now[key] = version
             tell(f"{key}@{version}\n")
             self._told[key] = version
 
