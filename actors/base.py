@@ -82,6 +82,8 @@ class EngineActor(pykka.ThreadingActor):
         self.home = home
         self.current_reply: Reply = NO_REPLY
         """Where the answer to the message in hand goes."""
+        self.in_hand: Any = None
+        """The message in hand; when `on_failure` is called, the one that it failed on."""
         self._error: BaseException | None = None
         self._closing: PrefetchError | None = None
         self._armed: float | None = None
@@ -196,7 +198,7 @@ class EngineActor(pykka.ThreadingActor):
 
     def _receive(self, envelope: Envelope[Any]) -> None:
         """Handle one message; whatever it raises stays here."""
-        message = envelope.message
+        message = self.in_hand = envelope.message
         reply = self.current_reply = reply_of(envelope)
         try:
             if isinstance(message, Tick):
@@ -218,6 +220,7 @@ class EngineActor(pykka.ThreadingActor):
             reply.fail(raisable(error, f"{self.home.role} on {type(message).__name__}"))
         finally:
             self.current_reply = NO_REPLY
+            self.in_hand = None
 
     def _answer(self, reply: Reply, answer: Any) -> None:
         if not isinstance(answer, Later):

@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.cache_events import (
     Publish,
     Put,
     Read,
+    Refused,
     Removed,
     Resident,
     Stored,
@@ -32,7 +33,14 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
-from prefetch_scheduler.policies.metrics_events import Events, Hits, MetricsEvent, Note
+from prefetch_scheduler.policies.metrics_events import (
+    Events,
+    Hits,
+    MetricsEvent,
+    Note,
+    PrefetchEnding,
+    PrefetchFailed,
+)
 from prefetch_scheduler.policies.planner_events import HostEvent, ResourceEvicted
 from prefetch_scheduler.policies.yaml_text import printable
 
@@ -90,8 +98,9 @@ class CacheLayer(EngineActor):
     def _rebuild(self) -> None:
         """Take over what the one before had published, and the pins.
 
-        Changes that it may have died of stand on the board still: they are carried out first.
-        The entries are copied, so that one that only hung and returns writes where nobody reads.
+        Changes that it may have died of stand on the board still, and are carried out: what they
+        cover ends as it would have. The entries are copied, so that one that only hung and returns
+        writes where nobody reads.
         """
         self._entries = self._view.entries = dict(self._view.entries)
         entries = list(self._entries.values())
@@ -99,17 +108,21 @@ class CacheLayer(EngineActor):
         for session, keys in self._kept.pins.items():
             for stored in keys:
                 self._on_command(Pin(stored, session), now)
+        for entry in entries:
+            self._on_command(Put(entry), now)
         for epoch, pattern in self._view.board.marks():
             self._marks[epoch] = pattern
             self._on_command(Invalidate(pattern, epoch), now)
-        for entry in entries:
-            if entry.epoch >= self._view.board.newest(entry.stored):
-                self._on_command(Put(entry), now)
-            else:
-                self._entries.pop(entry.stored, None)
         # Nothing has happened but what left the cache: stories and the planner are told no more.
         self._events = [event for event in self._events if not isinstance(event, Note)]
         self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
+        # The planner waits for their outcome, and loads them again where they are still wanted.
+        lost, self._kept.puts = self._kept.puts, []
+        for put in lost:
+            entry = put.entry
+            if entry.prefetch_id and entry.claim():
+                self._events.append(PrefetchFailed(entry.prefetch_id, "the cache was restarted"))
+            self._notices.append(Refused(entry.stored, put.flight_id, lost=True))
         self._on_command(Resident(), now)
 
     # ---- messages --------------------------------------------------------------------------
@@ -138,6 +151,9 @@ class CacheLayer(EngineActor):
                 self._on_command(message, now)
                 if pattern is not None:
                     self._view.board.discard(epoch, pattern)
+            case Put():
+                self._kept.puts.append(message)
+                self._on_command(message, now)
             case _:
                 self._on_command(message, now)
         # Whoever asked finds the counts in a report: they are sent before the answer is.
@@ -197,10 +213,12 @@ class CacheLayer(EngineActor):
     # ---- effects -----------------------------------------------------------------------------
 
     def _apply(self, effects: Iterable[CacheEffect]) -> None:
+        """Take effects in whole, and only then tell the host: its code may raise or hang."""
+        if self.abandoned:
+            return
         entries = self._entries
+        of_interest: list[Removed | Note] = []
         for effect in effects:
-            if self.abandoned:
-                return
             match effect:
                 case Publish(stored, entry):
                     entries[stored] = entry
@@ -208,17 +226,25 @@ class CacheLayer(EngineActor):
                     entries.pop(stored, None)
                 case _ if isinstance(effect, CacheNotice):
                     self._notices.append(effect)
-                    if isinstance(effect, Removed):
-                        self._removed(effect)
                 case _ if isinstance(effect, MetricsEvent):
                     self._events.append(effect)
-                    if isinstance(effect, Note):  # promoted, demoted by a full layer: D30
-                        fields = {"prefetch_key": effect.key, "prefetch_session": effect.session}
-                        logger.debug(
-                            "%s %s: %s", effect.key, effect.event, effect.reason, extra=fields
-                        )
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
+            if isinstance(effect, Removed | Note):
+                of_interest.append(effect)
+        for effect in of_interest:
+            if self.abandoned:
+                return
+            if isinstance(effect, Removed):
+                self._removed(effect)
+            else:
+                self._noted(effect)
+
+    @staticmethod
+    def _noted(note: Note) -> None:
+        """Promoted, or demoted by a full layer (decision D30)."""
+        fields = {"prefetch_key": note.key, "prefetch_session": note.session}
+        logger.debug("%s %s: %s", note.key, note.event, note.reason, extra=fields)
 
     def _removed(self, notice: Removed) -> None:
         key = public_key(notice.stored)
@@ -235,6 +261,15 @@ class CacheLayer(EngineActor):
         if self._notices:
             notices, self._notices = self._notices, []
             self._planner.tell(CacheReport(tuple(notices)))
+        self._kept.puts = []
+
+    def on_failure(self, *_: object) -> None:
+        """Its successor goes on from the view; but that a prefetch has ended is said only once."""
+        ended = [e for e in self._machine.undelivered() if isinstance(e, PrefetchEnding)]
+        if ended:
+            self._metrics.tell(Events(tuple(ended)))
+        if isinstance(self.in_hand, Put):
+            self._kept.puts.append(self.in_hand)
 
 
 def _popped(log: Any) -> Iterable[Any]:

@@ -14,6 +14,7 @@ from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.reply import Reply
 from prefetch_scheduler.actors.view import Tally
 from prefetch_scheduler.policies.adopting import Adoption
+from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -55,20 +56,30 @@ class PlannerKept:
         without. Submits that were not planned yet are put back.
         """
         asked, self.asked = list(self.asked.values()), {}
+        uncounted = self._uncounted()
         back: list[Envelope[Any]] = []
         for message in asked:
+            counted = id(message.ticket) not in uncounted
             match message:
                 case Submit():
                     back.append(Envelope(message))
                 case Demand(ticket=AskedDemand() as ticket):
-                    back.append(Envelope(_counted(ticket)))
+                    again = evolve(ticket.demand, counted=counted, ticket=ticket)
+                    back.append(Envelope(again))
                 case Demand(ticket=ticket):
-                    ticket.set(Retry(ticket, counted=True))
+                    ticket.set(Retry(ticket, counted))
         if not address.inbox.closed:
             address.inbox.put_back(back)
             return
         for envelope in back:  # the tree is ending: refused in the regular way
             address.tell(envelope.message)
+
+    def _uncounted(self) -> set[int]:
+        """Tickets of readers that wait for what has not begun: whether that is a late hit or a
+        miss was still open.
+        """
+        flights = self.state.flights.live.values() if self.state is not None else ()
+        return {id(w.ticket) for flight in flights for w in flight.waiters if w.uncounted}
 
     def fail_all(self, error: PrefetchError) -> None:
         """The engine ends, or is rebuilt: whoever waits for a load is told so."""
@@ -90,10 +101,6 @@ def refuse(message: Any, error: PrefetchError) -> None:
             pass
 
 
-def _counted(asked: AskedDemand) -> Demand:
-    return evolve(asked.demand, counted=True, ticket=asked)
-
-
 @define(eq=False)
 class CacheKept:
     """The CacheLayer's; the content itself is in the view."""
@@ -102,6 +109,8 @@ class CacheKept:
     """Session -> the cache keys that it keeps, in order."""
     retired: list[tuple[str, Tally]] = field(factory=list)
     """Tallies of ended sessions; a reader may be about to add to one."""
+    puts: list[Put] = field(factory=list)
+    """Those taken whose outcome the planner has not been told."""
 
     def pin(self, stored: str, session: str) -> None:
         """A session keeps a key from now on."""

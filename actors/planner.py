@@ -22,7 +22,7 @@ from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.adopting import Adoption, carry_over, unfinished
-from prefetch_scheduler.policies.cache_events import CacheReport, Resident
+from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Resident
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
@@ -120,7 +120,8 @@ class Planner(EngineActor):
         self._adopt_by: float | None = None
         """Until when the pools are waited for; None: they are not."""
         self._aside: list[Envelope[Any]] = []
-        self._in_hand: Any = None
+        self._taken: Any = None
+        """The message in hand, with the ticket that it is answered by."""
         self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
@@ -159,15 +160,17 @@ class Planner(EngineActor):
         later = False
         if reply is not NO_REPLY:
             message, later = self._with_ticket(message, reply)
-        self._in_hand = message
+        self._taken = message
         self._take(message)
-        self._in_hand = None
+        self._taken = None
         return LATER if later else None
 
     def _take(self, message: Any) -> None:
         kept = self._kept
         match message:
             case Demand():
+                if not message.counted and not message.claim():
+                    message = evolve(message, counted=True)
                 kept.ask(message)
             case Submit():
                 kept.ask(message)
@@ -179,6 +182,10 @@ class Planner(EngineActor):
             case UnderWay():
                 self._under_way(message)
                 return
+            case CacheReport(notices) if self._adoption is not None:
+                for notice in notices:
+                    if isinstance(notice, Invalidated):
+                        self._adoption.invalidated(notice)
             case PoolReport():
                 message = self._of_now(message)
                 if message is None:
@@ -186,6 +193,7 @@ class Planner(EngineActor):
             case _:
                 pass
         self._handle(message)
+        self._adopted_more()
 
     # ---- taking over ------------------------------------------------------------------------
 
@@ -193,7 +201,11 @@ class Planner(EngineActor):
         """A pool's report, or what of one made for an earlier planner still counts."""
         if report.reset:
             self._senders[report.pool] = Sender(self.home.incarnation, report.incarnation)
-        if report.planner >= self.home.incarnation or self._adoption is None:
+        if self._adoption is None:
+            return report
+        if report.planner >= self.home.incarnation:
+            if report.reset:
+                self._adoption.restarted(report.pool)
             return report
         now_ours = self._adoption.report(report)
         self._count_adopted()
@@ -206,7 +218,10 @@ class Planner(EngineActor):
         self._effects.extend(self._adoption.under_way(message))
         if self._adopt_by is None:  # it came late
             self._handle(PlannerTick())
-        if self._adoption.complete:
+        self._adopted_more()
+
+    def _adopted_more(self) -> None:
+        if self._adoption is not None and self._adoption.complete:
             if self._adopt_by is not None:
                 self._resume()
             self._effects.extend(self._adoption.lost())
@@ -223,12 +238,13 @@ class Planner(EngineActor):
         if adoption is not None:
             submits = list(self._kept.submits.values())
             going_on = [flight.stored for flight in self.machine.state.flights.live.values()]
-            again = unfinished(adoption.old, submits, going_on)
+            again = unfinished(adoption.planned, submits, going_on)
+            adoption.resumed = True
             for submit in again:
                 self._kept.ask(submit)
                 self._handle(submit)
             told = {id(submit.ticket) for submit in again}
-            for plan in adoption.old.plans.values():
+            for plan in adoption.planned.plans.values():
                 if plan.ticket is not None and not plan.reported and id(plan.ticket) not in told:
                     self._effects.append(ImmediateDone(plan.ticket, ok=False))
         self._handle(PlannerTick())
@@ -391,9 +407,11 @@ class Planner(EngineActor):
         What its machine had decided before the error still counts, but for loads: the next one
         learns of those from the pools.
         """
-        killer = self._in_hand
+        killer = self._taken if self._taken is not None else self.in_hand
         out = self.machine.state.out
         if isinstance(killer, Demand | Submit):
+            if isinstance(killer, Demand) and not killer.counted and killer.turn == []:
+                killer.turn.append(None)  # its count is lost with the rest
             self._kept.answered(killer.ticket)
             refuse(killer, ActorCrashed(f"the planner failed on this call: {exc_info[1]!r}"))
             out = [effect for effect in out if isinstance(effect, _ANSWERS)]

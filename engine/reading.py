@@ -227,6 +227,7 @@ class Read:
         self._not_before = -1.0
         self._attempt = 0
         self._counted = False
+        self._turn: list[None] = [None]
         self._whole = name.whole
 
     @property
@@ -242,10 +243,16 @@ class Read:
         """The session that it is counted for."""
         return self._session.id
 
-    @property
-    def counted(self) -> bool:
-        """Whether the planner has counted it before it failed."""
-        return self._counted
+    def claim(self) -> bool:
+        """Take the turn to count it without the planner. False: the planner has counted it."""
+        if self._counted:
+            return False
+        self._counted = True
+        try:
+            self._turn.pop()
+        except IndexError:
+            return False
+        return True
 
     def demand(self, reply: Reply) -> Demand:
         """The message to send now."""
@@ -261,6 +268,7 @@ class Read:
             whole_stored=self._name.whole_stored,
             attempt=self._attempt,
             counted=self._counted,
+            turn=self._turn,
         )
 
     def take(self, outcome: Answer | Retry) -> Content | None:
@@ -269,6 +277,7 @@ class Read:
         self._counted = self._counted or not isinstance(outcome, Retry) or outcome.counted
         if isinstance(outcome, Retry):
             counts_as = None if self._counted else self._session
+            self._turn = [None]  # the planner has left it to this reader
             content, self._seen = self._reader.look(self._name, counts_as)
             return content
         if outcome.entry is not None:

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any, NoReturn
@@ -41,7 +42,7 @@ from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import Reply
+from prefetch_scheduler.actors.reply import ActorCrashed, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
@@ -392,9 +393,15 @@ class Runtime:
                 address.ask(message, timeout=ACKNOWLEDGE_S)
             except EngineDegraded:
                 self._tell(address, message)
+            except PrefetchError:
+                raise
+            except Exception as error:
+                raise ActorCrashed(f"the {address.name} failed on this call: {error!r}") from error
 
     def settle_cache(self) -> None:
-        self.settle(self.cache, Drain())
+        """Wait until what was told before has been handled: a failure here undoes none of it."""
+        with suppress(ActorCrashed):
+            self.settle(self.cache, Drain())
 
     def settle_planner(self, message: Any) -> None:
         self.settle(self.planner, message)
@@ -448,7 +455,7 @@ class Runtime:
 
     def load_directly(self, read: Read, reply: Reply) -> CancelToken:
         """Load for this reader straight from the sources."""
-        if not read.counted:
+        if read.claim():
             self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
         return self.direct.load(read.key, read.session, reply)
 

@@ -18,7 +18,9 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
+from prefetch_scheduler.policies.cache_events import Invalidated
 from prefetch_scheduler.policies.flights import Flight, State
+from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.metrics_events import (
     PrefetchCancelled,
     PrefetchFailed,
@@ -66,8 +68,19 @@ class Adoption:
     _known: set[int] = field(init=False, factory=set)
     """Flights of which something was heard."""
     _out: list[PlannerEffect] = field(init=False, factory=list)
+    resumed: bool = field(init=False, default=False)
+    """Whether the successor has taken on the plans of the planner that is gone."""
     records: dict[int, Flight] = field(init=False)
     """What each number stood for."""
+    planned: PlannerState = field(init=False)
+    """Whose plans are to be taken on: where the planner that is gone ended before it had done so
+    itself, those of the one before it.
+    """
+
+    @planned.default
+    def _newest_plans(self) -> PlannerState:
+        earlier = self.earlier
+        return self.old if earlier is None or earlier.resumed else earlier.planned
 
     @records.default
     def _from_old(self) -> dict[int, Flight]:
@@ -95,8 +108,22 @@ class Adoption:
                 kept.append(item)
         return PoolReport(report.pool, tuple(kept)) if kept else None
 
+    def invalidated(self, notice: Invalidated) -> None:
+        """A change that the new planner acknowledges before it has adopted the loads it overtakes:
+        none of them may be stored, once nobody else knows of that change any more.
+        """
+        for flight in self.records.values():
+            if flight.epoch < notice.epoch and matches(notice.pattern, flight.stored):
+                flight.overtaken = True
+
+    def restarted(self, pool: Pool) -> None:
+        """A pool has begun anew, for the new planner: nothing is under way there."""
+        self._waiting.discard(pool)
+
     def under_way(self, event: UnderWay) -> list[PlannerEffect]:
         """A pool's answer. Sets its credits and the claims on its slots; returns counts to send."""
+        if event.pool not in self._waiting:
+            return []  # it has been restarted since, and the new planner goes by that
         slots = self.new.slots
         slots.reset(event.pool, event.credits)
         for flight in self._flights(event.running):

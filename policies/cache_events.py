@@ -10,7 +10,9 @@ from prefetch_scheduler.policies.vocabulary import Layer, RemovalCause
 
 @frozen
 class Put:
-    """Store what was loaded. Answered by `Stored`, or by `Refused` where a change overtook it."""
+    """Store what was loaded. Answered by `Stored`, or by `Refused` where a change overtook it or
+    the CacheLayer failed.
+    """
 
     entry: Entry
     flight_id: int = 0
@@ -125,6 +127,8 @@ class Refused:
 
     stored: str
     flight_id: int
+    lost: bool = False
+    """Not for that, but because the CacheLayer failed on it or before it reported it."""
 
 
 @frozen

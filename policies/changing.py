@@ -276,14 +276,15 @@ def _stored(s: PlannerState, notice: Stored) -> None:
 
 
 def _refused(s: PlannerState, notice: Refused, now: float) -> None:
-    """A change overtook the load between its end and its storing."""
+    """A change overtook the load between its end and its storing, or the cache failed on it."""
     flight = s.flights.by_id.get(notice.flight_id)
     if flight is not None and flight.state is State.STORING:
-        entry = flight.entry
-        if entry is not None and entry.prefetch_id and not entry.claim():
-            flight.used = True  # a reader took it straight from the planner
+        flight.used = True  # how the prefetch ended is counted: by the cache, or by its reader
         flight.entry = None
-        loading.overtaken(s, flight, now)
+        if notice.lost:
+            loading.lost(s, flight, now)
+        else:
+            loading.overtaken(s, flight, now)
 
 
 def _invalidated(s: PlannerState, notice: Invalidated) -> None:

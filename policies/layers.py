@@ -51,7 +51,13 @@ from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.layer_lists import LayerFigures, LayersSnapshot
 from prefetch_scheduler.policies.layers_audit import faults
 from prefetch_scheduler.policies.marks import Marks
-from prefetch_scheduler.policies.metrics_events import KeysRead, Note, PrefetchUsed
+from prefetch_scheduler.policies.metrics_events import (
+    OVERTAKEN,
+    KeysRead,
+    Note,
+    PrefetchCancelled,
+    PrefetchUsed,
+)
 from prefetch_scheduler.policies.residents import CacheEffect, Residents
 from prefetch_scheduler.policies.vocabulary import RemovalCause
 
@@ -171,6 +177,10 @@ class CacheLayers:
         out, self._residents.out = self._residents.out, []
         return out
 
+    def undelivered(self) -> list[CacheEffect]:
+        """What was decided and not handed out, since an error struck meanwhile."""
+        return self._taken()
+
     # ---- content -----------------------------------------------------------------------------
 
     def _put(self, put: Put, now: float) -> None:
@@ -178,6 +188,9 @@ class CacheLayers:
         stored = entry.stored
         if self._marks.covers(stored, entry.epoch):
             self._note(stored, "not stored", "it changed after its load began", entry.session)
+            # Counted here: the planner may be another one by the time that it hears of it.
+            if entry.prefetch_id and entry.claim():
+                residents.out.append(PrefetchCancelled(entry.prefetch_id, OVERTAKEN))
             residents.out.append(Refused(stored, put.flight_id))
             return
         old = residents.nodes.get(stored)

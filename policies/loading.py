@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
 from prefetch_scheduler.policies.flights import Flight, State, Waiter
 from prefetch_scheduler.policies.metrics_events import (
+    OVERTAKEN,
     DemandLoaded,
     Dropped,
     LateHit,
@@ -230,8 +231,19 @@ def overtaken(s: PlannerState, flight: Flight, now: float) -> None:
         superseded(s, flight)
         return
     if flight.prefetch_id and not flight.used:
-        s.count(PrefetchCancelled(flight.prefetch_id, "overtaken by a change"))
+        s.count(PrefetchCancelled(flight.prefetch_id, OVERTAKEN))
     s.note(flight.key, "overtaken", "changed while it was loaded", flight.owner)
+    _once_more(s, flight, now)
+
+
+def lost(s: PlannerState, flight: Flight, now: float) -> None:
+    """The CacheLayer failed before it had stored it."""
+    s.note(flight.key, "lost", "the cache was restarted", flight.owner)
+    _once_more(s, flight, now)
+
+
+def _once_more(s: PlannerState, flight: Flight, now: float) -> None:
+    """Load it again for its waiters; for those who only predicted it once, and no more."""
     if not flight.waiters and (flight.reloaded or not flight.wants):
         ending.resolve(s, flight, ok=False)
         s.flights.detach(flight)
@@ -248,9 +260,7 @@ def superseded(s: PlannerState, flight: Flight) -> None:
     flight.waiters.clear()
     s.note(flight.key, "superseded", "newer content was handed over", flight.owner)
     ending.resolve(s, flight, ok=True)
-    if flight.state is State.STORING:  # the cache has refused it
-        if flight.prefetch_id and not flight.used:
-            s.count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED))
+    if flight.state is State.STORING:  # the cache refuses it, and counts that
         s.flights.detach(flight)
     else:
         ending.cancel(s, flight, Reason.REPLACED)

@@ -78,6 +78,10 @@ class PrefetchCancelled:
     reason: str
 
 
+OVERTAKEN = "overtaken by a change"
+"""Why a prefetch was cancelled whose resource changed while it was loaded or stored."""
+
+
 @frozen
 class PrefetchFailed:
     id: int

@@ -56,6 +56,22 @@ class Demand:
     stored: str = ""
     """Cache key that the reader looked under; empty: as the session's user has it."""
     whole_stored: str | None = None
+    turn: list[None] | None = field(default=None, eq=False, repr=False)
+    """Emptied by whoever counts the read: the planner, or a reader that does without it while
+    this message still waits. None: nobody but the planner counts it.
+    """
+
+    def claim(self) -> bool:
+        """Take the turn to count this read. False: it is counted, or another was first."""
+        if self.counted:
+            return False
+        if self.turn is None:
+            return True
+        try:
+            self.turn.pop()
+        except IndexError:
+            return False
+        return True
 
 
 @frozen

@@ -3,6 +3,7 @@
 from typing import Any
 
 from prefetch_scheduler.policies.adopting import Adoption, carry_over, unfinished
+from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Put
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.flights import State
@@ -123,6 +124,18 @@ def test_a_running_load_is_joined_by_the_next_reader_and_its_result_stored() -> 
     assert [e for e in effects if isinstance(e, ToCache)]
     assert new.state.slots.credits[Pool.DEMAND] == pool_capacity(CONFIG, Pool.DEMAND)
     new.check()
+
+
+def test_a_load_that_a_change_overtook_before_it_was_adopted_is_not_stored() -> None:
+    old = planner()
+    (number,) = fetched(old.handle(Demand("s", "file:a", "t", at=0.0), 0.0))
+    new, adoption = successor(old)
+    change = Invalidated("file:a", 1)
+    adoption.invalidated(change)
+    new.handle(CacheReport((change,)), 0.1)  # acknowledged: nobody else knows of it any more
+    answers(adoption, {Pool.DEMAND: (number,)})
+    effects = new.handle(PoolReport(Pool.DEMAND, (Loaded(number, RESULT),), 1), 0.2)
+    assert not [e for e in effects if isinstance(e, ToCache) and isinstance(e.command, Put)]
 
 
 def test_claims_and_credits_after_the_answers_never_exceed_the_capacity() -> None:

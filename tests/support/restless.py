@@ -1,45 +1,41 @@
-"""A world that is driven at random: messages take time, sources misbehave, readers use the real
-read path.
+"""A world that is driven at random: messages take time, sources misbehave, actors fail, and
+readers use the real read path.
 
 `World` delivers a message within the step that sends it. Here each takes a random while, first
 come first served between any two actors and in any order beside that, as between real mailboxes.
 So cancels cross starts, changes cross puts, and a reader wakes up long after its answer was sent.
+
+Planner, CacheLayer and Metrics are the real actors without their threads (`Shell`), so that they
+fail and come back as they do in an engine. A pool, which is an event loop, is its machine, and
+what fails is that; the shells of pools and the Supervisor are left to engines of real actors.
 """
 
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
+from prefetch_scheduler.actors.base import Home
+from prefetch_scheduler.actors.cache import CacheLayer
+from prefetch_scheduler.actors.kept import CacheKept, PlannerKept, refuse
+from prefetch_scheduler.actors.messages import CACHE_CONTROL, PLANNER_CONTROL, POOL_CONTROL, Submit
+from prefetch_scheduler.actors.metrics import Ledgers, Metrics
+from prefetch_scheduler.actors.planner import Planner
+from prefetch_scheduler.actors.reply import ActorCrashed
 from prefetch_scheduler.actors.view import PublishedView
+from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.engine.reading import Identity, Read, Reader, ReaderSession
-from prefetch_scheduler.policies.cache_events import (
-    Acknowledged,
-    CacheReport,
-    Drain,
-    Invalidate,
-    Publish,
-    Withdraw,
-)
-from prefetch_scheduler.policies.cache_events import Read as ReadNote
+from prefetch_scheduler.engine.runtime import Runtime
+from prefetch_scheduler.policies.accounting import Accounting
+from prefetch_scheduler.policies.cache_events import Drain, Invalidate
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.keys import matches, public_key
-from prefetch_scheduler.policies.metrics_events import Hits, MetricsEvent
-from prefetch_scheduler.policies.planner_events import (
-    Answer,
-    Count,
-    Done,
-    HostIdle,
-    ImmediateDone,
-    Log,
-    PlanMade,
-    Refuse,
-    Retry,
-    Tell,
-    ToCache,
-    ToPool,
-)
+from prefetch_scheduler.policies.errors import EngineDegraded, PrefetchError, ResourceUnavailable
+from prefetch_scheduler.policies.keys import cache_key, matches, public_key
+from prefetch_scheduler.policies.metrics_events import DemandLoaded, Events, MetricsEvent, Miss
+from prefetch_scheduler.policies.plan import Plan
+from prefetch_scheduler.policies.planner_events import HostIdle
 from prefetch_scheduler.policies.pool import CancelRun, PoolMachine, Run
 from prefetch_scheduler.policies.pool_events import (
     CancelLoad,
@@ -47,24 +43,30 @@ from prefetch_scheduler.policies.pool_events import (
     Fetch,
     LoadFailure,
     LoadResult,
-    Permit,
     PoolReport,
     RunEnded,
     RunPart,
-    Sender,
     Surveyed,
     SurveyNames,
+    TakeOver,
+    UnderWay,
+    Withdraw,
 )
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable, Survey
+from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Relation
+from support.shells import Kill, Killer, Point, Shell, WorldClock
 from support.virtual import HANG, Handle, World, p
 
 REST_S = 4000.0
 """Engine seconds in which everything that ends at all comes to its end."""
 
 DELAYS = (0.0, 0.0, 0.0, 0.0, 0.001, 0.01, 0.06)
+TURNS = (0.0, 0.0, 0.0, 0.001, 0.01)
+DRAIN_S = 20.0
+"""As the CacheLayer's `DRAIN_EVERY_S`, but not thousands of times while a world comes to rest."""
 LOAD_S = (0.0, 0.001, 0.03, 0.2, 0.3, 0.7, 3.0)
 
 
@@ -97,9 +99,9 @@ class Reading:
     asked_at: float
     gives_up_at: float
     read: Read | None = None
-    ticket: object = None
+    ticket: Any = None
     demands: int = 0
-    result: Content | Exception | None = None
+    result: Content | BaseException | None = None
     forsaken: bool = False
 
     @property
@@ -107,11 +109,25 @@ class Reading:
         return self.result is not None or self.forsaken
 
 
-@define(eq=False)
 class Ticket:
-    """Of one demand: the read it was sent for."""
+    """Of one demand, as `Reply`: its reader wakes up a little after it is answered."""
 
-    reading: Reading
+    def __init__(self, world: "RestlessWorld", reading: Reading) -> None:
+        self.reading = reading
+        self.done = False
+        self._world = world
+
+    def set(self, outcome: Any) -> bool:
+        if self.done:
+            return False
+        self.done = True
+        world = self._world
+        at = world.now + world.rng.choice(DELAYS)
+        world._at(at, lambda: world._wake(self.reading, self, outcome))
+        return True
+
+    def fail(self, error: BaseException) -> bool:
+        return self.set(error)
 
 
 class Registry:
@@ -148,25 +164,47 @@ class Registry:
         return Content(f"{key}{user}@{version}", tokens=1, version=whole.version)
 
 
-class CacheAddress:
-    """The cache as `Reader` sees it."""
+@define(eq=False)
+class RestlessHandle(Handle):
+    """A submit's ticket, as the planner's actor sees it."""
 
-    def __init__(self, world: "RestlessWorld") -> None:
-        self._world = world
+    error: PrefetchError | None = None
+    times_planned: int = 0
+    times_told: int = 0
+
+    def plan_made(self, plan: Plan) -> None:
+        self.times_planned += 1
+        self.plan = plan if self.plan is None else self.plan
+
+    def immediate_done(self, ok: bool) -> None:
+        self.times_told += 1
+        self.immediate = ok if self.immediate is None else self.immediate
+
+    def given_up(self, error: PrefetchError) -> None:
+        self.error = error
+        self.immediate = False if self.immediate is None else self.immediate
+
+
+class PoolAddress:
+    """A pool as the planner sees it."""
+
+    def __init__(self, world: "RestlessWorld", pool: Pool) -> None:
+        self._world, self._pool = world, pool
 
     def tell(self, message: Any) -> bool:
-        self._world.to_cache("readers", message)
+        self._world._to_pool(self._pool, message)
         return True
 
 
-class WorldClock:
-    """The time as `Reader` sees it."""
+class Later:
+    """An actor as others see it to which their messages take a while."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: "RestlessWorld", channel: str, to: str) -> None:
+        self._world, self._channel, self._to = world, channel, to
 
-    def now(self) -> float:
-        return self._world.now
+    def tell(self, message: Any) -> bool:
+        self._world.send(self._channel, lambda: self._world.shells[self._to].tell(message))
+        return True
 
 
 @define(eq=False, slots=False)
@@ -177,38 +215,113 @@ class RestlessWorld(World):
     checked_kinds: frozenset[str] = frozenset()
     error_rate: float = 0.15
     hang_rate: float = 0.01
+    deaf_rate: float = 0.4
+    """Share of loads that ignore that they are cancelled."""
     crashing: bool = False
+    """Whether actors fail: then what a pool's code was doing goes on unheard."""
+    kills: tuple[Kill, ...] = ()
+    told_of: Callable[[str], object] | None = None
+    """Told of everything that happens, a line for each."""
     code: dict[tuple[int, int], Code] = field(factory=dict)
     """(number of the machine, serial of the run) -> its code, while it runs."""
     hanging: set[tuple[int, int]] = field(factory=set)
     readings: list[Reading] = field(factory=list)
-    handles: list[Handle] = field(factory=list)
+    handles: list[RestlessHandle] = field(factory=list)
     readers: dict[str, ReaderSession] = field(factory=dict)
-    accesses: int = 0
+    shells: dict[str, Shell] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._last_sent: dict[str, float] = {}
         self._undelivered: dict[Pool, int] = dict.fromkeys(Pool, 0)
         self._published = PublishedView()
-        self._marks: dict[int, str] = {}
-        self._steps_at = 0
+        self._steps_at = self._looks = 0
         self._incarnations = dict.fromkeys(Pool, 1)
-        self._senders = {pool: Sender(1) for pool in Pool}
         self._machine_numbers: dict[int, int] = {}
-        self.strict = not self.crashing
+        self._stored_of: dict[int, str] = {}
+        self._stalled: dict[Pool, float] = dict.fromkeys(Pool, 0.0)
+        self.killer = Killer(self.kills)
+        self.planner_kept = PlannerKept()
+        self.cache_kept = CacheKept()
         super().__attrs_post_init__()
-        self.view = self._published.entries
+
+    @property
+    def view(self) -> dict[str, Any]:
+        return self._published.entries
+
+    def _make_machines(self, table: SourceTable) -> None:
+        self.ledgers = Ledgers(Accounting(self.config), StoryBook())
+        self.accounting = self.ledgers.accounting
         self.registry = Registry(self)
         self.reader = Reader(
             self._published,
             self.registry,  # type: ignore[arg-type]  # what a reader asks of one, and no more
-            CacheAddress(self),  # type: ignore[arg-type]  # as above
-            WorldClock(self),  # type: ignore[arg-type]  # as above
+            Later(self, "readers>cache", "cache"),  # type: ignore[arg-type]  # as above
+            WorldClock(self),
         )
+        self._shell("metrics", lambda home: Metrics(home, self.ledgers, self.alerts.append))
+        self._shell("cache", self._new_cache, control=CACHE_CONTROL, on_new=self._on_cache)
+        planner = self._shell(
+            "planner",
+            lambda home: self._new_planner(home, table),
+            control=PLANNER_CONTROL,
+            undelivered=refuse,
+            on_new=self._on_planner,
+        )
+        runtime = SimpleNamespace(
+            _planner_kept=self.planner_kept, planner=planner.address, care=Care()
+        )
+        planner.on_down = lambda delay: Runtime._planner_down(runtime, delay)  # type: ignore[arg-type]  # what of it is used there
+        for shell in self.shells.values():
+            shell.start()
+
+    def _shell(self, role: str, make: Any, **more: Any) -> Shell:
+        shell = self.shells[role] = Shell(self, role, make, self.killer, **more)
+        return shell
+
+    def _new_cache(self, home: Home) -> CacheLayer:
+        return CacheLayer(
+            home,
+            config=self.config,
+            view=self._published,
+            planner=Later(self, "cache>planner", "planner"),  # type: ignore[arg-type]  # as above
+            metrics=self.shells["metrics"],  # type: ignore[arg-type]  # as above
+            publish=self.told.append,
+            kept=self.cache_kept,
+        )
+
+    def _on_cache(self, cache: CacheLayer) -> None:
+        self.layers = cache._machine
+        cache._drain_every = DRAIN_S
+
+    def _new_planner(self, home: Home, table: SourceTable) -> Planner:
+        return Planner(
+            home,
+            config=self.config,
+            table=table,
+            pools={pool: PoolAddress(self, pool) for pool in Pool},  # type: ignore[misc]  # as above
+            cache=Later(self, "planner>cache", "cache"),  # type: ignore[arg-type]  # as above
+            metrics=self.shells["metrics"],  # type: ignore[arg-type]  # as above
+            view=self._published,
+            current=self.reader.current,
+            publish=self.told.append,
+            kept=self.planner_kept,
+        )
+
+    def _on_planner(self, planner: Planner) -> None:
+        self.planner = planner.machine
+
+    def trace(self, who: str, what: Any) -> None:
+        """For who replays a schedule."""
+        if self.told_of is not None:
+            self.told_of(f"{self.now:10.3f} {who:12} {what}")
 
     # ---- messages ------------------------------------------------------------------------------
 
-    def send(self, channel: str, deliver: Callable[[], None]) -> None:
+    def delay(self) -> float:
+        """Until an actor that has a message runs."""
+        return self.rng.choice(TURNS)
+
+    def send(self, channel: str, deliver: Callable[[], object]) -> None:
         """Deliver after a random while, behind what was sent on the same channel before."""
         at = max(self._last_sent.get(channel, 0.0), self.now + self.rng.choice(DELAYS))
         self._last_sent[channel] = at
@@ -219,81 +332,13 @@ class RestlessWorld(World):
         self._arrive()
 
     def _tell(self, event: Any) -> None:
-        if isinstance(event, PoolReport) and event.reset:
-            self._senders[event.pool] = Sender(1, event.incarnation)
-        effects = self.planner.handle(event, self.now, wall=self.now, today=self.today)
-        for effect in effects:
-            if isinstance(effect, Count):
-                self.count(effect.event)
-        answers = []
-        for effect in effects:
-            match effect:
-                case ToPool(pool, command):
-                    self._to_pool(pool, command)
-                case ToCache(command):
-                    self.to_cache("planner", command)
-                case Answer() | Refuse() | Retry():
-                    answers.append(effect)
-                case PlanMade(ticket, plan):
-                    assert ticket.plan is None, "told of the plan twice"
-                    ticket.plan = plan
-                case ImmediateDone(ticket, ok):
-                    if ticket is not None:
-                        assert ticket.immediate is None, "told of the urgent items twice"
-                        ticket.immediate = ok
-                case Log():
-                    self.logs.append(effect)
-                case Tell() | Done() | Count():
-                    pass
-        for answer in answers:
-            self._at(
-                self.now + self.rng.choice(DELAYS),
-                lambda a=answer: self._wake(a.ticket.reading, a.ticket, a),  # type: ignore[misc]  # mypy has no type for a lambda's default
-            )
+        self.shells["planner"].tell(event)
 
     def to_cache(self, sender: str, command: Any) -> None:
-        self.send(f"{sender}>cache", lambda: self._cache_takes(command))
+        self.send(f"{sender}>cache", lambda: self.shells["cache"].tell(command))
 
-    def _cache_takes(self, command: Any) -> None:
-        """As the shell of the CacheLayer does it."""
-        self._drain()
-        if isinstance(command, Drain):
-            return
-        if isinstance(command, Invalidate):
-            self._marks[command.epoch] = command.pattern
-        self._layer_effects(self.layers.handle(command, self.now))
-        if isinstance(command, Acknowledged):
-            pattern = self._marks.pop(command.epoch, None)
-            if pattern is not None:
-                self._published.board.discard(command.epoch, pattern)
-
-    def _drain(self) -> None:
-        view = self._published
-        reads = [ReadNote(stored, session, self.now) for stored, session in view.reads]
-        firsts = list(view.first_reads)
-        view.reads.clear()
-        view.first_reads.clear()
-        if reads or firsts:
-            self._layer_effects(self.layers.take_reads(reads, firsts, self.now))
-        for session, tally in list(view.tallies.items()):
-            hits = tally.take()
-            if hits:
-                self.count(Hits(session, hits))
-
-    def _layer_effects(self, effects: Any) -> None:
-        notices = []
-        for effect in effects:
-            match effect:
-                case Publish(stored, entry):
-                    self.view[stored] = entry
-                case Withdraw(stored):
-                    self.view.pop(stored, None)
-                case _ if isinstance(effect, MetricsEvent):
-                    self.count(effect)
-                case _:
-                    notices.append(effect)
-        if notices:
-            self.send("cache>planner", lambda: self._tell(CacheReport(tuple(notices))))
+    def count(self, event: MetricsEvent) -> None:
+        self.shells["metrics"].tell(Events((event,)))
 
     # ---- pools ---------------------------------------------------------------------------------
 
@@ -301,21 +346,35 @@ class RestlessWorld(World):
         if isinstance(command, SurveyNames):
             self._survey(command)
             return
-        if isinstance(command, Fetch | Permit):  # credits hold for one incarnation of the pool
-            command = evolve(command, by=self._senders[pool])
+        if isinstance(command, Fetch):
+            by_id = self.planner.state.flights.by_id
+            for request in command.requests:
+                flight = by_id.get(request.id)
+                self._stored_of[request.id] = flight.stored if flight else request.key
         self._undelivered[pool] += 1
-        lane = "cancels" if isinstance(command, CancelLoad) else "work"
+        lane = "cancels" if isinstance(command, POOL_CONTROL) else "work"
         self.send(f"planner>{pool} {lane}", lambda: self._pool_takes(pool, command))
+        if isinstance(command, TakeOver):  # nothing that is sent after it can overtake it
+            last, work = self._last_sent, f"planner>{pool} work"
+            last[work] = max(last.get(work, 0.0), last[f"planner>{pool} {lane}"])
 
     def _pool_takes(self, pool: Pool, command: Any) -> None:
         """As the shell of a pool does it."""
+        if self._stalled[pool] > self.now:
+            self._at(self._stalled[pool], lambda: self._pool_takes(pool, command))
+            return
         self._undelivered[pool] -= 1
-        machine = self.pools[pool]
-        if isinstance(command, CancelLoad) and self._undelivered[pool]:
-            machine.cancel_ahead(command.id)
-        self._pool_effects(pool, machine.handle(command, self.now))
-        if not self._undelivered[pool]:
-            machine.nothing_ahead()
+        self.trace(f"pool-{pool}", command)
+        kill = self.killer.due(f"pool-{pool}", command)
+        if kill is None or kill.point is not Point.BEFORE:
+            machine = self.pools[pool]
+            if isinstance(command, CancelLoad | Withdraw) and self._undelivered[pool]:
+                machine.cancel_ahead(command.id)
+            self._pool_effects(pool, machine.handle(command, self.now))
+            if not self._undelivered[pool]:
+                machine.nothing_ahead()
+        if kill is not None:
+            self.crash_pool(pool)
 
     def _pool_effects(self, pool: Pool, effects: Any) -> None:
         for effect in effects:
@@ -324,10 +383,32 @@ class RestlessWorld(World):
                     self._begin(pool, effect)
                 case CancelRun():
                     self._cancel_run(pool, effect)
-                case PoolReport():
-                    self.send(f"{pool}>planner", lambda r=effect: self._tell(r))  # type: ignore[misc]  # as above
+                case PoolReport() | UnderWay():
+                    self.send(f"{pool}>planner", lambda r=effect: self._tell(r))  # type: ignore[misc]  # mypy has no type for a lambda's default
 
-    def crash(self, pool: Pool) -> None:
+    def crash(self, role: str) -> None:
+        """An actor fails between two messages and is replaced."""
+        shell = self.shells.get(role)
+        if shell is not None:
+            shell.crash()
+        else:
+            self.crash_pool(Pool(role.removeprefix("pool-")))
+        self._arrive()
+
+    def stall(self, role: str, seconds: float) -> None:
+        """An actor handles nothing for a while."""
+        shell = self.shells.get(role)
+        if shell is not None:
+            shell.stall(seconds)
+        else:
+            self._stalled[Pool(role.removeprefix("pool-"))] = self.now + seconds
+
+    def freeze(self, seconds: float) -> None:
+        """Time goes by, and nothing of the process runs."""
+        self.now += seconds
+        self._arrive()
+
+    def crash_pool(self, pool: Pool) -> None:
         """The pool's actor fails and is replaced; what its code was doing goes on unheard."""
         self._incarnations[pool] += 1
         machine = PoolMachine(
@@ -337,7 +418,7 @@ class RestlessWorld(World):
             batch=self.config.enable_batch_fetching,
             table=SourceTable(self.sources),
             incarnation=self._incarnations[pool],
-            planner=1,
+            planner=self.planner_kept.incarnation,
         )
         self.pools[pool] = machine
         self._pool_effects(pool, machine.start(self.now))
@@ -376,7 +457,9 @@ class RestlessWorld(World):
         number = (self._number(machine), run.serial)
         hangs = rng.random() < self.hang_rate
         seconds = HANG if hangs else rng.choice(LOAD_S)
-        code = Code(pool, machine, run, self.now + seconds, heeds_cancel=rng.random() < 0.6)
+        code = Code(
+            pool, machine, run, self.now + seconds, heeds_cancel=rng.random() >= self.deaf_rate
+        )
         self.code[number] = code
         outcomes = []
         for request in run.requests:
@@ -406,8 +489,7 @@ class RestlessWorld(World):
             return LoadFailure("boom", ValueError("boom"))
         # What the source saw when it began: it may be old by the time it is there.
         version = self.versions.get(base(request.key), 0)
-        flight = self.planner.state.flights.by_id.get(request.id)
-        stored = flight.stored if flight is not None else request.key
+        stored = self._stored_of[request.id]
         kind = request.key.partition(":")[0]
         stamp = version if kind in self.checked_kinds else None
         content = Content(f"{stored}@{version}", tokens=rng.choice((0, 5, 100, 900)), version=stamp)
@@ -466,9 +548,12 @@ class RestlessWorld(World):
 
     # ---- the host ------------------------------------------------------------------------------
 
-    def submit(self, predictions: Any, terms: Any = None, **more: Any) -> Handle:
-        handle = super().submit(predictions, terms, **more)
+    def submit(  # type: ignore[override]  # no defaults are wanted here
+        self, predictions: Any, terms: Any, *, session: str, context: str | None
+    ) -> RestlessHandle:
+        handle = RestlessHandle()
         self.handles.append(handle)
+        self.tell(Submit(session, tuple(predictions), terms, context, handle))
         return handle
 
     def session_of(self, name: str) -> ReaderSession:
@@ -501,15 +586,50 @@ class RestlessWorld(World):
         assert reading.read is not None
         reading.demands += 1
         assert reading.demands < 200, f"{reading.key}: asked again and again"
-        reading.ticket = Ticket(reading)
-        demand = reading.read.demand(reading.ticket)  # type: ignore[arg-type]  # any ticket
+        ticket = reading.ticket = Ticket(self, reading)
+        demand = reading.read.demand(ticket)
+        ready = self.shells["planner"].address.ready
         self.send("host>planner", lambda: self._tell(demand))
+        if not ready:
+            self._at(self.now + Care().patience_s, lambda: self._wait_on(reading, ticket))
+
+    def _wait_on(self, reading: Reading, ticket: Ticket) -> None:
+        """A reader's patience with a planner that is being restarted is over."""
+        current = not reading.done and reading.ticket is ticket and not ticket.done
+        if current and not self.shells["planner"].address.ready:
+            self._directly(reading)
+
+    def _directly(self, reading: Reading) -> None:
+        """Read without the planner, as `Session._directly`."""
+        read = reading.read
+        assert read is not None
+        self.tell(read.forsake(reading.ticket))
+        reading.ticket = None
+        if read.claim():
+            self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
+        version = self.versions.get(base(reading.key), 0)
+        seconds, fails = self.rng.choice(LOAD_S), self.rng.random() < self.error_rate
+        stored = self.reader.stored(reading.identity, reading.key)
+
+        def ends() -> None:
+            if reading.done:
+                return
+            if fails:
+                reading.result = ResourceUnavailable("boom")
+                return
+            self.count(DemandLoaded(read.session, read.key, 5, seconds))
+            self._ends(reading, Content(f"{stored}@{version}", tokens=5))
+
+        self._at(self.now + seconds, ends)
 
     def _wake(self, reading: Reading, ticket: Any, outcome: Any) -> None:
         if reading.done or reading.ticket is not ticket:
             return
-        if isinstance(outcome, Refuse):
-            reading.result = outcome.error
+        if isinstance(outcome, EngineDegraded | ActorCrashed):
+            self._directly(reading)
+            return
+        if isinstance(outcome, BaseException):
+            reading.result = outcome
             return
         assert reading.read is not None
         content = reading.read.take(outcome)
@@ -524,14 +644,16 @@ class RestlessWorld(World):
         what = f"{reading.key}, asked for at {reading.asked_at:.3f} by {reading.session.id}"
         assert public_key(stored) == reading.key, f"{what}: got {content.value!r}"
         assert int(version) >= reading.needs, f"{what}: {content.value!r}, not {reading.needs}"
-        own = self.reader.stored(reading.identity, reading.key)
+        private = reading.key.startswith("mail:")
+        own = cache_key(reading.key, reading.identity.user, private=private)
         assert stored == own, f"{what}: got what is kept as {stored!r}, not {own!r}"
 
     def _forsake(self, reading: Reading) -> None:
         if not reading.done:
             reading.forsaken = True
             assert reading.read is not None
-            self.tell(reading.read.forsake(reading.ticket))  # type: ignore[arg-type]  # any ticket
+            if reading.ticket is not None:
+                self.tell(reading.read.forsake(reading.ticket))
 
     def edit(self, key: str, session: str, *, hand_over: bool, told: bool = True) -> None:
         """The resource changes, and the engine is told of it (else its source can see it)."""
@@ -576,23 +698,35 @@ class RestlessWorld(World):
 
     # ---- rest ----------------------------------------------------------------------------------
 
+    def _deadlines(self) -> list[float]:
+        """Of the pools: the others have a timer."""
+        due = [(pool, machine.next_deadline()) for pool, machine in self.pools.items()]
+        return [max(at, self._stalled[pool]) for pool, at in due if at is not None]
+
+    def _tick_pools(self) -> None:
+        for pool, machine in self.pools.items():
+            deadline = machine.next_deadline()
+            if deadline is not None and max(deadline, self._stalled[pool]) <= self.now:
+                self._pool_effects(pool, machine.tick(self.now))
+
+    def _tick_others(self) -> None:
+        """They have a timer."""
+
+    def check(self) -> None:
+        """Of the many steps that come to rest every eighth is looked at in full."""
+        self._looks += 1
+        if self._looks % 8 == 0:
+            super().check()
+
     def _step(self, due: float) -> None:
         """As in a `World`, and time must not stand still: a deadline that stays is a busy loop."""
-        if self.layers.next_deadline() == due:
-            self._drain()
         self._steps_at = self._steps_at + 1 if due <= self.now else 0
-        assert self._steps_at < 1000, f"time stands still at {due}: {self._wanted_by()}"
+        assert self._steps_at < 1000, f"time stands still at {due}"
         super()._step(due)
-
-    def _wanted_by(self) -> dict[str, float | None]:
-        return {
-            "planner": self.planner.next_deadline(),
-            "layers": self.layers.next_deadline(),
-            **{pool: machine.next_deadline() for pool, machine in self.pools.items()},
-        }
 
     def rest(self) -> None:
         """Let everything end that ends at all."""
+        self.killer.armed = False
         self.tell(HostIdle())
         self.run(REST_S)
         self.to_cache("readers", Drain())

@@ -114,10 +114,6 @@ class World:
 
     def __attrs_post_init__(self) -> None:
         table = SourceTable(self.sources)
-        self.planner = PlannerMachine(self.config, table)
-        self.layers = CacheLayers(self.config)
-        self.accounting = Accounting(self.config)
-        self.view: dict[str, Entry] = {}
         self.epoch = 0
         self.pools = {
             pool: PoolMachine(
@@ -133,9 +129,17 @@ class World:
         self._order = itertools.count()
         self._running: dict[tuple[Pool, int], list[int]] = {}
         self._dead: set[int] = set()
+        self._make_machines(table)
         for pool, machine in self.pools.items():
             self._pool_effects(pool, machine.start(self.now))
         self._arrive()
+
+    def _make_machines(self, table: SourceTable) -> None:
+        """The planner's, the layers' and the accounting's, and what readers see."""
+        self.view: dict[str, Entry] = {}
+        self.planner = PlannerMachine(self.config, table)
+        self.layers = CacheLayers(self.config)
+        self.accounting = Accounting(self.config)
 
     # ---- the host's side ---------------------------------------------------------------------
 
@@ -267,17 +271,23 @@ class World:
         self.now = max(self.now, due)
         while self._later and self._later[0][0] <= self.now:
             heapq.heappop(self._later)[2]()
+        self._tick_pools()
+        self._tick_others()
+        self.check()
+
+    def _tick_pools(self) -> None:
         for pool, machine in self.pools.items():
             deadline = machine.next_deadline()
             if deadline is not None and deadline <= self.now:
                 self._pool_effects(pool, machine.tick(self.now))
+
+    def _tick_others(self) -> None:
         deadline = self.layers.next_deadline()
         if deadline is not None and deadline <= self.now:
             self._layer_effects(self.layers.tick(self.now))
         deadline = self.planner.next_deadline()
         if deadline is not None and deadline <= self.now:
             self._tell(PlannerTick())
-        self.check()
 
     # ---- effects -------------------------------------------------------------------------------
 

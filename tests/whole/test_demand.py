@@ -343,7 +343,7 @@ def test_a_queued_prediction_that_its_reader_forsakes_goes_back_to_its_own_queue
     assert world.summary()["total_prefetches"] == 1
 
 
-# ---- found by random worlds (test_random_worlds) ------------------------------------------------
+# ---- found by fault schedules (test_fault_schedules) -------------------------------------------
 
 
 def test_a_reader_is_not_answered_with_what_a_change_overtook_while_it_was_being_stored():

@@ -505,7 +505,7 @@ def test_a_queued_item_that_is_predicted_again_as_unlikely_is_not_loaded():
     assert world.loaded == []
 
 
-# ---- found by random worlds (test_random_worlds) ------------------------------------------------
+# ---- found by fault schedules (test_fault_schedules) -------------------------------------------
 
 
 def test_a_background_item_that_waits_for_its_source_does_not_keep_the_planner_awake():
