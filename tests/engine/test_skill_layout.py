@@ -160,8 +160,9 @@ def test_of_an_untrusted_folder_only_the_first_tier_is_served_until_somebody_vou
     source = SkillSource(root, trusted=False)
     keys = ["skill:pdf", "skill:pdf#meta", "skill:pdf#references/deep.md"]
     with PrefetchEngine(sources=[source]) as engine:
-        plan = engine.submit([Prediction(key, "primary_skill", 0.95) for key in keys]).plan(10)
-        assert {(item.lane, item.reason) for item in plan.items} == {("skipped", "excluded")}
+        handle = engine.submit([Prediction(key, "primary_skill", 0.95) for key in keys])
+        assert handle.wait_immediate(10) is False
+        assert [engine.peek(key) for key in keys] == [None] * 3
         for key in (keys[0], keys[2], "skill:pdf#scripts/fill.sh", "skill:pdf#SKILL.md"):
             with pytest.raises(ResourceUnavailable, match="nobody has vouched for the folder"):
                 engine.get(key)

@@ -1,7 +1,6 @@
 """An MCP server by the SDK, run as a process by the tests: `mcp_app.py stdio`, or `http PORT`.
 
-It counts what it is asked in `count://<what>`, and its note is changed by its tool `change`, which
-is marked as if it only read, so that a test can call it through the source.
+It counts what it is asked in `count://<what>`; its tools `change` and `add` change what it holds.
 """
 
 import asyncio
@@ -78,7 +77,7 @@ def only_half() -> str:
     return "half"
 
 
-@server.tool(annotations=READS)
+@server.tool()
 async def change(to: str, context: Context) -> str:
     """Changes the note, and says so."""
     note[0] = to
@@ -87,7 +86,7 @@ async def change(to: str, context: Context) -> str:
     return "done"
 
 
-@server.tool(annotations=READS)
+@server.tool()
 async def add(uri: str, context: Context) -> str:
     """Adds a resource, and says so."""
 
