@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetch_scheduler.policies.config import (
-    CacheRules,
     Config,
     Execution,
     MetricRules,
@@ -123,11 +122,9 @@ NUMBERS = [
     if isinstance(attribute.metadata["rule"], Number)
 ]
 GROUPS: dict[str, Any] = {
-    "priorities": Priorities,
-    "execution": Execution,
-    "cache": CacheRules,
-    "metrics": MetricRules,
-    "prefill": Prefill,
+    attribute.name: attribute.metadata["group"]
+    for attribute in attrs.fields(Config)
+    if "group" in attribute.metadata
 }
 
 
