@@ -1,6 +1,7 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
 from prefetch_scheduler.policies.content import Entry
+from prefetch_scheduler.policies.estimates import Estimate
 from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.plan import Candidate
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -12,8 +13,10 @@ from prefetch_scheduler.policies.sessions import (
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
+    Priority,
     Reason,
 )
+from prefetch_scheduler.policies.worth import Worth
 
 
 def candidate(
@@ -32,6 +35,9 @@ def candidate(
     usage = s.usage
     figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
     rules = s.config.priorities
+    worth = None
+    if source is not None and s.weighs:
+        worth = _weighed(s, session, item, stored, source, figures, obstacle, pending, now)
     return Candidate(
         key=item.key,
         stored=stored,
@@ -48,7 +54,53 @@ def candidate(
         frequent=usage.uses_today(stored, s.today) > rules.frequent_uses,
         pending=stored in s.flights.live,
         survey=survey,
+        worth=worth,
     )
+
+
+def _weighed(
+    s: PlannerState,
+    session: SessionState,
+    item: Merged,
+    stored: str,
+    source: SourceInfo,
+    figures: Estimate,
+    obstacle: Reason | None,
+    pending: PendingPlan,
+    now: float,
+) -> Worth | None:
+    """What loading it ahead is worth; None where thresholds decide.
+
+    What is P0 by its role, and what the configuration has prefilled, is loaded in any case.
+    """
+    learning, role = s.learning, item.role
+    predicted = pending.cause is Cause.PREDICTION
+    if predicted:
+        learning.predicted(session.id, stored, source.id, role, item.confidence, now)
+    if obstacle is not None or stored in s.flights.live:
+        return None
+    load_s = figures.load_s
+    worth = learning.weigh(
+        session.id,
+        stored,
+        source.id,
+        (source.id, role) if predicted else None,
+        item.confidence,
+        tokens=figures.tokens,
+        load_s=load_s,
+        queue_s=s.queue_s(load_s),
+        factor=_factor(s, item),
+        now=now,
+    )
+    configured = not predicted and item.confidence == 1
+    return None if configured or s.config.priorities.base[role] == Priority.P0 else worth
+
+
+def _factor(s: PlannerState, item: Merged) -> float:
+    """By how much its role, or the host's own value, makes it worth more (decision D8)."""
+    if item.value is None:
+        return s.config.priorities.value_multipliers[item.role]
+    return item.value / max(item.confidence, 0.01)
 
 
 def _obstacle(
@@ -68,8 +120,9 @@ def _obstacle(
         if not any(info.read_only for info in served):
             return Reason.NOT_READ_ONLY, "its source does not declare itself read-only"
         return Reason.REMOTE_NOT_ALLOWED, "its source is remote; see execution.prefetch_remote"
-    if cause is Cause.PREDICTION and not s.config.enable_speculative_prefetch:
-        return Reason.SPECULATION_OFF, "enable_speculative_prefetch is false"
+    if cause is Cause.PREDICTION and not s.speculates:
+        key = "speculation.mode is off" if s.config.enable_speculative_prefetch else ""
+        return Reason.SPECULATION_OFF, key or "enable_speculative_prefetch is false"
     entry = s.resident.get(stored)
     if entry is not None and _current(entry, survey, now):
         return Reason.CACHED, "in the cache"

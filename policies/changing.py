@@ -50,6 +50,9 @@ from prefetch_scheduler.policies.vocabulary import (
 )
 from prefetch_scheduler.policies.yaml_text import printable
 
+FAMILIAR_WEIGHED = 50
+"""Keys that most sessions of a project read, of which a new session loads those worth it."""
+
 # ---- contexts -------------------------------------------------------------------------------
 
 
@@ -98,46 +101,58 @@ def on_session_started(s: PlannerState, event: SessionStarted, now: float) -> No
     session = s.session(event.session)
     session.project = event.project if event.project is not None else session.project
     session.user = event.user if event.user is not None else session.user
+    s.learning.began(session.id, session.project)
     s.count(SessionOpened(session.id, session.project, session.user))
     for key in s.config.pins:
         on_pin(s, PinKey(session.id, key), now)
-    habits = [key for group in demanding.habit_groups(session) for key in _learned(s, group)]
-    prefill(s, session, s.config.prefill.session_start, habits, now)
+    prefill(s, session, s.config.prefill.session_start, demanding.habit_groups(session), now)
 
 
 def on_project_switched(s: PlannerState, session_name: str, project: str, now: float) -> None:
     session = s.session(session_name)
     session.project = project
+    s.learning.began(session.id, project)
     configured = s.config.prefill.project_switch.get(project, ())
-    prefill(s, session, configured, _learned(s, f"project:{project}"), now)
+    prefill(s, session, configured, [f"project:{project}"], now)
 
 
 def on_user_logged_in(s: PlannerState, session_name: str, user: str, now: float) -> None:
     session = s.session(session_name)
     session.user = user
     configured = s.config.prefill.user_login.get(user, ())
-    prefill(s, session, configured, _learned(s, f"user:{user}"), now)
-
-
-def _learned(s: PlannerState, group: str) -> tuple[str, ...]:
-    return s.habits.top(group, s.config.prefill.learned)
+    prefill(s, session, configured, [f"user:{user}"], now)
 
 
 def prefill(
     s: PlannerState,
     session: SessionState,
     configured: tuple[str, ...],
-    learned: list[str] | tuple[str, ...],
+    groups: list[str],
     now: float,
 ) -> None:
-    """Load configured keys eagerly and learned ones in the background (decision D33)."""
-    override = dict.fromkeys(learned, Priority.P3) | dict.fromkeys(configured, Priority.P2)
-    if not override:
+    """Load configured keys, and those that earlier sessions read most (decision D33).
+
+    Where enough has been learned, these are as many as are worth it, eagerly; before that they
+    are the most used few, in the background.
+    """
+    learned: dict[str, tuple[float, Priority]] = {}
+    if s.weighs and s.learning.experienced:
+        if s.config.prefill.learned:
+            learned = {
+                key: (share, Priority.P2)
+                for key, share in s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
+            }
+    else:
+        top = [key for group in groups for key in s.habits.top(group, s.config.prefill.learned)]
+        learned = dict.fromkeys(top, (1.0, Priority.P3))
+    chosen = learned | dict.fromkeys(configured, (1.0, Priority.P2))
+    if not chosen:
         return
     predictions = [
-        Prediction(key, Role.EXTENDED_CONTEXT, 1.0, reason="prefill") for key in override
+        Prediction(key, Role.EXTENDED_CONTEXT, confidence, reason="prefill")
+        for key, (confidence, _) in chosen.items()
     ]
-    terms = Terms(override=override)
+    terms = Terms(override={key: priority for key, (_, priority) in chosen.items()})
     submitting.request(s, session.id, predictions, terms, Cause.PREFILL, now)
 
 
@@ -151,6 +166,7 @@ def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
     for flight in s.flights.wanted_by(event.session):
         ending.drop_want(s, flight, event.session, Reason.SESSION_ENDED)
     s.sessions.pop(event.session, None)
+    s.learning.ended(event.session)
     s.emit(ToCache(EndSession(event.session)))
     s.count(SessionClosed(event.session))
 
@@ -232,6 +248,9 @@ def _unpin_flight(s: PlannerState, flight: Flight, session: str) -> None:
 
 
 def on_cache_report(s: PlannerState, report: CacheReport, now: float) -> None:
+    for notice in report.notices:  # first: what is loaded again is expected from then on
+        if isinstance(notice, Invalidated):
+            s.learning.changed(notice.pattern)
     for notice in report.notices:
         _on_notice(s, notice, now)
 
@@ -244,6 +263,7 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
             _refused(s, notice, now)
         case Removed():
             s.resident.pop(notice.stored, None)
+            s.learning.left(notice.session, notice.stored)
             if notice.cause is RemovalCause.INVALIDATED and (notice.was_read or notice.pinned):
                 reload(s, notice, now)
         case Invalidated():
@@ -281,6 +301,7 @@ def _refused(s: PlannerState, notice: Refused, now: float) -> None:
     if flight is not None and flight.state is State.STORING:
         flight.used = True  # how the prefetch ended is counted: by the cache, or by its reader
         flight.entry = None
+        s.learning.left(flight.owner, flight.stored)
         if notice.lost:
             loading.lost(s, flight, now)
         else:
@@ -304,6 +325,24 @@ def reload(s: PlannerState, notice: Removed, now: float) -> None:
     if not (sources and s.reloads_on_change) or notice.stored in s.flights.live:
         return
     if notice.session not in s.sessions:
+        return
+    figures = s.estimator.estimate(sources[0], key.partition(":")[2], None, None, None)
+    worth = s.learning.weigh(
+        notice.session,
+        notice.stored,
+        sources[0].id,
+        None,
+        0.0,
+        tokens=notice.tokens or figures.tokens,
+        load_s=figures.load_s,
+        queue_s=s.queue_s(figures.load_s),
+        factor=1.0,
+        now=now,
+    )
+    if worth is not None and worth.net_s <= 0:
+        s.note(key, "not reloaded", worth.words(), notice.session)
+        return
+    if s.observes:
         return
     allowance = s.config.execution.max_background_tokens
     reloads = [f for f in s.flights.live.values() if f.cause is Cause.RELOAD]

@@ -22,7 +22,14 @@ from prefetch_scheduler.policies.config_fields import (
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
-from prefetch_scheduler.policies.vocabulary import Mode, PolicyName, Priority, Role, Urgency
+from prefetch_scheduler.policies.vocabulary import (
+    Mode,
+    PolicyName,
+    Priority,
+    Role,
+    SpeculationMode,
+    Urgency,
+)
 
 MAX_PINS = 10
 """How many keys one session may pin (decision D13)."""
@@ -163,6 +170,23 @@ class Execution:
 
 
 @frozen(kw_only=True)
+class Speculation:
+    """How the default policy weighs what to load ahead."""
+
+    mode: str = choice(
+        SpeculationMode.ACTIVE,
+        "observe decides and records, and loads nothing ahead; off does not even decide",
+        words=tuple(SpeculationMode),
+    )
+    dial: float = number(
+        0.5, "how dear wasted tokens are, from thrifty (0) to eager (1)", unit="fraction", high=1
+    )
+    waste_budget: float = number(
+        0.5, "share of prefetched tokens that may be wasted", unit="fraction", high=1
+    )
+
+
+@frozen(kw_only=True)
 class CacheRules:
     """How long the layers hold entries (decisions D28, D30, D18)."""
 
@@ -272,6 +296,10 @@ class Config:
         factory=Priorities, metadata=group(Priorities, "how priority and value are worked out")
     )
     execution: Execution = field(factory=Execution, metadata=group(Execution, "how loads are run"))
+    speculation: Speculation = field(
+        factory=Speculation,
+        metadata=group(Speculation, "how the default policy weighs what to load ahead"),
+    )
     cache: CacheRules = field(
         factory=CacheRules, metadata=group(CacheRules, "how long the cache's layers hold entries")
     )

@@ -46,6 +46,7 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
 def note_use(s: PlannerState, session: SessionState, stored: str, key: str, at: float) -> None:
     """A read, for recency, daily use and what later sessions are prefilled with (D6, D33)."""
     s.usage.note(stored, at, s.today)
+    s.learning.read(session.id, stored, at)
     for group in habit_groups(session):
         s.habits.note(group, key)
 

@@ -45,6 +45,7 @@ def cancel(s: PlannerState, flight: Flight, reason: Reason) -> None:
             return
     if flight.prefetch_id and not flight.used:
         s.count(PrefetchCancelled(flight.prefetch_id, reason))
+        s.learning.price.settle(flight.tokens, wasted=True)
     resolve(s, flight, ok=False)
     s.flights.detach(flight)
 

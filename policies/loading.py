@@ -163,6 +163,7 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
     if flight.prefetch_id and not flight.used:
         flight.used = True
         s.count(PrefetchUsed(flight.prefetch_id, waiter.session, now - waiter.since))
+        s.learning.price.settle(flight.tokens, wasted=False)
 
 
 def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
@@ -184,7 +185,10 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
         s.count(PrefetchLoaded(flight.prefetch_id, tokens, result.load_s))
     else:
         s.count(DemandLoaded(flight.owner, flight.key, tokens, result.load_s))
+    flight.tokens = tokens
     if flight.overtaken:
+        if flight.prefetch_id and not flight.used:
+            s.learning.price.settle(tokens, wasted=True)
         overtaken(s, flight, now)
         return
     entry = _entry(s, flight, result, now)
@@ -194,6 +198,8 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     flight.waiters.clear()
     flight.state = State.STORING
     flight.entry = entry
+    if entry.prefetch_id:
+        s.learning.loaded(owner, flight.stored, tokens)
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
     s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
     if flight.expands:

@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.figures import (
 from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
+from prefetch_scheduler.policies.worth import Worth
 from prefetch_scheduler.policies.yaml_text import printable
 
 LOADED_LANES = (Lane.IMMEDIATE, Lane.BACKGROUND)
@@ -51,6 +52,8 @@ class Candidate:
     """Queued or loading already; the caller has charged its tokens."""
     survey: Survey | None = None
     """What its source said of it, before any correction; None: it was not asked, or not in time."""
+    worth: Worth | None = None
+    """How loading it ahead was weighed; None: thresholds decide, since too little is known yet."""
 
 
 def candidate_faults(c: Candidate) -> Iterable[str]:

@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
 from prefetch_scheduler.policies.flights import Flight, FlightTable
 from prefetch_scheduler.policies.keys import cache_key, kind_of
+from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.metrics_events import MetricsEvent, Note
 from prefetch_scheduler.policies.planner_events import Count, Log, PlannerEffect
 from prefetch_scheduler.policies.sessions import (
@@ -29,7 +30,7 @@ from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
-from prefetch_scheduler.policies.vocabulary import PolicyName, Pool
+from prefetch_scheduler.policies.vocabulary import PolicyName, Pool, SpeculationMode
 from prefetch_scheduler.policies.waiting import WaitingRoom
 
 PLANS_LIMIT = 64
@@ -74,6 +75,8 @@ class PlannerState:
     """Plans made while the event in hand was handled."""
     expanding: OrderedDict[int, Expanding] = field(init=False, factory=OrderedDict)
     """Flight -> for whom its content is asked for follow-up predictions."""
+    learning: Learning = field(init=False)
+    """What the default policy has learned."""
     resident: dict[str, Entry] = field(init=False, factory=dict)
     """What the cache holds, by cache key, as it last reported."""
     last_plan: int = field(init=False, default=0)
@@ -90,6 +93,7 @@ class PlannerState:
     def __attrs_post_init__(self) -> None:
         run = self.config.execution
         self.slots = Slots(self.config)
+        self.learning = Learning(self.config)
         self.unstarted = Unstarted(self.flights)
         self.surveying = any(source.surveys for source in self.table.infos)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
@@ -118,8 +122,28 @@ class PlannerState:
     @property
     def reloads_on_change(self) -> bool:
         """Whether what was read and has changed is loaded again unasked (decision D31)."""
-        chosen = self.config.execution.policy != PolicyName.SPECIFICATION
-        return chosen and self.config.enable_speculative_prefetch
+        return self.weighs and self.speculates
+
+    @property
+    def weighs(self) -> bool:
+        """Whether loads ahead are weighed by what they are worth, once enough is known."""
+        return self.config.execution.policy != PolicyName.SPECIFICATION
+
+    @property
+    def speculates(self) -> bool:
+        """Whether predictions are acted on, or at least weighed."""
+        off = self.config.speculation.mode == SpeculationMode.OFF
+        return self.config.enable_speculative_prefetch and not off
+
+    @property
+    def observes(self) -> bool:
+        """Whether what would be loaded by prediction is only recorded."""
+        return self.config.speculation.mode == SpeculationMode.OBSERVE
+
+    def queue_s(self, load_s: float) -> float:
+        """About how long a load ahead waits for a slot, if loads take so long."""
+        ahead = self.queue.length(Pool.P0) + self.queue.length(Pool.P1) + self.queue.length(Pool.P2)
+        return ahead * load_s / self.config.max_concurrent_fetches
 
     def enqueue(self, flight: Flight, *, first: bool = False) -> None:
         """Let a flight wait for a slot in its pool's queue."""

@@ -29,7 +29,7 @@ from prefetch_scheduler.policies.plan import (
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
-from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
+from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
 ITEMISED_LIMIT = 10_000
 """With more candidates than this, those that are not loaded are counted and not listed."""
@@ -178,15 +178,23 @@ def _rated(
     """
     rate, multipliers = PriorityRules(terms, config).rate, config.priorities.value_multipliers
     planned, least = Reason.PLANNED, config.min_confidence_for_prefetch
+    observed = config.speculation.mode == SpeculationMode.OBSERVE
+    destinations = _OBSERVED if observed else _BY_PRIORITY
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
         confidence, value = c.confidence, c.value
         rating = rate(c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent)
         priority = rating.priority
-        if value is None:
-            value = confidence * multipliers[c.role]
-        if c.obstacle is None and confidence >= least:
-            lane, reason, detail = _BY_PRIORITY[priority]
+        worth = c.worth
+        if worth is not None:
+            net_s = worth.net_s
+            value, worthy = max(0.0, net_s), net_s > 0
+        else:
+            worthy = confidence >= least
+            if value is None:
+                value = confidence * multipliers[c.role]
+        if c.obstacle is None and worthy:
+            lane, reason, detail = destinations[priority]
         else:
             lane, reason, detail = _hindered(c, least)
         if rejected is not None and reason is not planned:
@@ -205,11 +213,20 @@ _BY_PRIORITY: dict[Priority, tuple[Lane, Reason, str]] = {
 }
 """Lane, reason and detail before budgets are looked at; `PLANNED` where they decide."""
 
+_OBSERVED: dict[Priority, tuple[Lane, Reason, str]] = {
+    **dict.fromkeys(
+        Priority, (Lane.DEFERRED, Reason.OBSERVED, "speculation.mode is observe: not loaded")
+    ),
+    Priority.P4: _BY_PRIORITY[Priority.P4],
+}
+
 
 def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
     """Lane, reason and detail of what has an obstacle, or a confidence below the least."""
     if c.obstacle is not None:
         return Lane.SKIPPED, c.obstacle, c.detail
+    if c.worth is not None:
+        return Lane.DEFERRED, Reason.NOT_WORTH_IT, c.worth.words()
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
 

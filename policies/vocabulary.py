@@ -69,6 +69,14 @@ class PolicyName(StrEnum):
     SPECIFICATION = auto()  # the specification's alone: no reload on change
 
 
+class SpeculationMode(StrEnum):
+    """Whether predictions are acted on."""
+
+    ACTIVE = auto()
+    OBSERVE = auto()
+    OFF = auto()
+
+
 class Mode(StrEnum):
     """Quality mode of the Token Economy Manager (decision D11)."""
 
@@ -92,6 +100,8 @@ class Reason(StrEnum):
     PLANNED = auto()
     OVER_TIME_BUDGET = auto()
     BELOW_MIN_CONFIDENCE = auto()
+    NOT_WORTH_IT = auto()
+    OBSERVED = auto()
     PRIORITY_DEFERRED = auto()
     TOKEN_BUDGET_EXCEEDED = auto()
     BACKGROUND_TOKENS_EXCEEDED = auto()

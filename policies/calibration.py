@@ -1,0 +1,104 @@
+"""What stated confidences were worth: how often what was predicted so was really read.
+
+Counts are kept for each source and role, in ten bins of the stated confidence, and faded so that
+a predictor may become better or worse. A bin with few outcomes leans on the same bin of all
+groups together, and that one on what was stated: two levels of a Beta prior.
+"""
+
+from collections import OrderedDict
+
+from attrs import define, field, frozen
+
+BINS = 10
+PRIOR = 4.0
+"""Outcomes that a prior counts for."""
+MEMORY = 400.0
+"""Outcomes of a bin at which all of its counts are halved."""
+GROUPS_KEPT = 500
+
+Group = tuple[int, str]
+"""(source, role)."""
+
+
+@define
+class _Bin:
+    count: float = 0.0
+    stated: float = 0.0
+    read: float = 0.0
+
+    def add(self, stated: float, read: float, times: float) -> None:
+        self.count += times
+        self.stated += stated * times
+        self.read += read * times
+        if self.count > MEMORY:
+            self.count, self.stated, self.read = self.count / 2, self.stated / 2, self.read / 2
+
+    def chance(self, prior: float) -> float:
+        return (self.read + PRIOR * prior) / (self.count + PRIOR)
+
+
+def bin_of(stated: float) -> int:
+    """Which of the ten bins a stated confidence falls into."""
+    return min(BINS - 1, int(stated * BINS))
+
+
+@frozen
+class Reliability:
+    """One line of a reliability table."""
+
+    source: int
+    role: str
+    stated: float
+    """Mean of the confidences stated."""
+    true: float
+    """Share of them that were read while the content was good."""
+    count: int
+    """Outcomes that it rests on, older ones faded."""
+
+
+def _bins() -> list[_Bin]:
+    return [_Bin() for _ in range(BINS)]
+
+
+@define(eq=False)
+class Calibration:
+    """Stated confidence -> probability of a read, learned from outcomes."""
+
+    _all: list[_Bin] = field(init=False, factory=_bins)
+    _groups: "OrderedDict[Group, list[_Bin]]" = field(init=False, factory=OrderedDict)
+
+    def chance(self, group: Group, stated: float) -> float:
+        """The probability that an item stated so is read while its content is good."""
+        place = bin_of(stated)
+        pooled = self._all[place].chance(stated)
+        bins = self._groups.get(group)
+        return pooled if bins is None else bins[place].chance(pooled)
+
+    def observe(self, group: Group, stated: float, *, read: bool, times: int = 1) -> None:
+        """What was predicted so, so many times, was read, or came to its end unread."""
+        bins = self._groups.get(group)
+        if bins is None:
+            bins = self._groups[group] = _bins()
+            if len(self._groups) > GROUPS_KEPT:
+                self._groups.popitem(last=False)
+        place = bin_of(stated)
+        bins[place].add(stated, read, times)
+        self._all[place].add(stated, read, times)
+
+    def table(self) -> tuple[Reliability, ...]:
+        """Every bin that has outcomes, by source, role and confidence."""
+        return tuple(
+            Reliability(
+                source, role, each.stated / each.count, each.read / each.count, round(each.count)
+            )
+            for (source, role), bins in sorted(self._groups.items())
+            for each in bins
+            if each.count >= 1
+        )
+
+    def plain(self) -> list[list[float | str]]:
+        """All groups as plain data: source, role, then count, stated and read of each bin."""
+        return [
+            [source, role, *(v for b in bins for v in (b.count, b.stated, b.read))]
+            for (source, role), bins in self._groups.items()
+        ]

@@ -1,0 +1,206 @@
+"""Everything that the default policy learns while it runs, and how it weighs a load ahead.
+
+It learns from what comes of *every* prediction, loaded or not: so it hears of a predictor that has
+become better even while nothing of it is loaded. It is told of reads, changes and ends of sessions
+by the planner, which keeps it over restarts.
+"""
+
+from attrs import define, field
+
+from prefetch_scheduler.policies.calibration import Calibration, Group
+from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.expectations import (
+    EXAMPLES_KEPT,
+    INSTANCES_KEPT,
+    Expectation,
+    SessionExpectations,
+)
+from prefetch_scheduler.policies.familiar import Familiar
+from prefetch_scheduler.policies.price import Price
+from prefetch_scheduler.policies.read_model import ReadModel, signs
+from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
+
+WARM_UP = 40
+"""Outcomes of a source from which on its loads are weighed; before that the specification's
+thresholds decide, as for a host that has just begun."""
+FIRST_LEAD_S = 5.0
+LEAD_MEMORY = 200
+"""About so many of the latest reads tell how long after a prediction they come."""
+
+
+@define(eq=False)
+class Lead:
+    """Mean seconds from a key's first prediction to its read."""
+
+    mean_s: float = FIRST_LEAD_S
+    count: int = 5
+
+    def add(self, seconds: float) -> None:
+        self.count = min(self.count + 1, LEAD_MEMORY)
+        self.mean_s += (seconds - self.mean_s) / self.count
+
+
+@define(eq=False)
+class Learning:
+    """What was learned, by whom it may be asked.
+
+    Args:
+        config: the dial and the promise about waste.
+    """
+
+    config: Config
+    price: Price = field(init=False)
+    calibration: Calibration = field(init=False, factory=Calibration)
+    familiar: Familiar = field(init=False, factory=Familiar)
+    lead: Lead = field(init=False, factory=Lead)
+    models: dict[int, ReadModel] = field(init=False, factory=dict)
+    """By source."""
+    _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        rules = self.config.speculation
+        self.price = Price(rules.dial, rules.waste_budget)
+
+    # ---- predictions -----------------------------------------------------------------------
+
+    def predicted(
+        self, session: str, stored: str, source: int, role: str, stated: float, now: float
+    ) -> None:
+        """A key was predicted, whatever becomes of it."""
+        expected = self._of(session).expect(stored, source, now)
+        expected.repeats += 1
+        if len(expected.stated) < INSTANCES_KEPT:
+            expected.stated.append(((source, role), stated))
+
+    def weigh(
+        self,
+        session: str,
+        stored: str,
+        source: int,
+        group: Group | None,
+        stated: float,
+        *,
+        tokens: int,
+        load_s: float,
+        queue_s: float,
+        factor: float,
+        now: float,
+    ) -> Worth | None:
+        """What loading it ahead is worth; None while too little is known of its source.
+
+        Args:
+            session: who is expected to read it.
+            stored: its cache key.
+            source: who would load it.
+            group: source and role of its prediction; None: nobody predicted it.
+            stated: the prediction's confidence.
+            tokens: its size.
+            load_s: seconds that its load takes.
+            queue_s: seconds until its load can start.
+            factor: of the gain, by its role.
+            now: engine time in seconds.
+        """
+        known = self._of(session)
+        expected = known.expect(stored, source, now)
+        calibrated = None if group is None else self.calibration.chance(group, stated)
+        signs_ = signs(
+            calibrated,
+            expected.repeats,
+            known.reads.get(stored, 0),
+            changed=stored in known.changed,
+            familiar=self.familiar.log_odds(known.project, stored),
+        )
+        repeats = expected.repeats
+        if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
+            expected.examples.append(signs_)  # the first, second, fourth, eighth time, and so on
+        model = self._model(source)
+        if model.outcomes < WARM_UP:
+            return None
+        hidden_s = hidden_part(load_s, self.lead.mean_s, queue_s)
+        return weighed(model.chance(signs_), hidden_s, tokens, self.price.now, factor)
+
+    def _model(self, source: int) -> ReadModel:
+        found = self.models.get(source)
+        if found is None:
+            found = self.models[source] = ReadModel()
+        return found
+
+    # ---- what comes of them -----------------------------------------------------------------
+
+    def read(self, session: str, stored: str, now: float) -> None:
+        """A session read a key."""
+        known = self._of(session)
+        tokens = known.unread.pop(stored, None)
+        if tokens is not None:
+            self.price.settle(tokens, wasted=False)
+        expected = known.note_read(stored)
+        if expected is not None:
+            if expected.stated:
+                self.lead.add(max(0.0, now - expected.since))
+            self._learn(expected, read=True)
+
+    def changed(self, pattern: str) -> None:
+        """A key, or all that a prefix ending in `*` covers, changed."""
+        for known in self._sessions.values():
+            for stored in known.covered(pattern):
+                expected = known.note_change(stored)
+                if expected is not None:
+                    self._learn(expected, read=False)
+
+    def began(self, session: str, project: str | None) -> None:
+        """A session began, or turned to another project."""
+        self._of(session).project = project
+
+    def ended(self, session: str) -> None:
+        """A session is over: what it was still expected to read, it has not."""
+        known = self._sessions.pop(session, None)
+        if known is None:
+            return
+        for expected in known.open.values():
+            self._learn(expected, read=False)
+        for tokens in known.unread.values():
+            self.price.settle(tokens, wasted=True)
+        self.familiar.note(known.project, known.reads)
+
+    def _learn(self, expected: Expectation, *, read: bool) -> None:
+        for group, stated in expected.stated:
+            self.calibration.observe(group, stated, read=read)
+        model = self._model(expected.source)
+        for example in expected.examples:
+            model.learn(example, read=read)
+
+    # ---- what it cost -----------------------------------------------------------------------
+
+    def loaded(self, session: str, stored: str, tokens: int) -> None:
+        """Something was loaded ahead, and is resident unread."""
+        if session in self._sessions:
+            unread = self._sessions[session].unread
+            self.left(session, stored)
+            unread[stored] = tokens
+        else:
+            self.price.settle(tokens, wasted=True)
+
+    def left(self, session: str, stored: str) -> None:
+        """It left the cache; if it was unread, it has been wasted."""
+        known = self._sessions.get(session)
+        tokens = known.unread.pop(stored, None) if known is not None else None
+        if tokens is not None:
+            self.price.settle(tokens, wasted=True)
+
+    # ---- looking in -------------------------------------------------------------------------
+
+    @property
+    def experienced(self) -> bool:
+        """Whether enough is known of some source for its loads to be weighed."""
+        return any(model.outcomes >= WARM_UP for model in self.models.values())
+
+    @property
+    def sessions(self) -> int:
+        """Sessions of which something is expected."""
+        return len(self._sessions)
+
+    def _of(self, session: str) -> SessionExpectations:
+        found = self._sessions.get(session)
+        if found is None:
+            found = self._sessions[session] = SessionExpectations()
+        return found

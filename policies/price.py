@@ -1,0 +1,81 @@
+"""The price of a wasted token: what keeps a promise about waste.
+
+The operator's dial sets the price that holds while waste is below what was promised. Where it is
+above, the price rises, step by step, up to the thriftiest; where it falls below, it comes down
+again. So spending answers to what came of it, as a goal-directed energy budget does (Flinn and
+Satyanarayanan, "Managing battery lifetime with energy-aware adaptation", 2004).
+"""
+
+from math import exp, log
+
+from attrs import define, field
+
+THRIFTIEST = 3e-4
+"""Seconds a token at dial 0."""
+MOST_EAGER = 1e-6
+"""Seconds a token at dial 1."""
+HIGHEST = 1e-4
+"""Seconds a token beyond which broken promises do not drive the price: what is dearer hides next
+to nothing, and wastes as large a share of it."""
+MEMORY_TOKENS = 400_000.0
+"""About as many of the latest prefetched tokens are what waste is measured over."""
+GAIN = 6.0
+"""How fast the price answers: the change of its logarithm while `MEMORY_TOKENS` come to their
+end, for each unit that waste is above what was promised."""
+LEAST_TOKENS = 20_000.0
+"""Ended tokens before which waste says nothing."""
+SLACK = 0.03
+"""How far waste may be above what was promised."""
+
+
+def price_at(dial: float) -> float:
+    """Seconds that a wasted token is worth, from thrifty (0) to eager (1)."""
+    return exp(log(THRIFTIEST) * (1 - dial) + log(MOST_EAGER) * dial)
+
+
+@define(eq=False)
+class Price:
+    """Follows waste.
+
+    Args:
+        dial: 0 thrifty .. 1 eager.
+        promise: the share of prefetched tokens that may be wasted, 0..1.
+    """
+
+    dial: float
+    promise: float
+    ended: float = 0.0
+    """Prefetched tokens that have come to their end, older ones faded."""
+    wasted: float = 0.0
+    _raised: float = field(init=False, default=0.0)
+    """Logarithm of how far above the dial's price it stands."""
+
+    @property
+    def now(self) -> float:
+        """Seconds that a wasted token is worth."""
+        return price_at(self.dial) * exp(self._raised)
+
+    @property
+    def share(self) -> float | None:
+        """Wasted share of the prefetched tokens that ended lately; None: too few."""
+        return None if self.ended < LEAST_TOKENS else self.wasted / self.ended
+
+    @property
+    def kept(self) -> bool:
+        """Whether the promise is kept, or can still be."""
+        share = self.share
+        return share is None or share <= self.promise + SLACK or self._raised < self._most
+
+    @property
+    def _most(self) -> float:
+        return max(0.0, log(HIGHEST / price_at(self.dial)))
+
+    def settle(self, tokens: int, *, wasted: bool) -> None:
+        """A prefetch of so many tokens came to its end."""
+        keep = exp(-tokens / MEMORY_TOKENS)
+        self.ended = self.ended * keep + tokens
+        self.wasted = self.wasted * keep + (tokens if wasted else 0)
+        share = self.share
+        if share is not None:
+            step = GAIN * (share - self.promise) * tokens / MEMORY_TOKENS
+            self._raised = min(self._most, max(0.0, self._raised + step))

@@ -1,0 +1,80 @@
+"""The probability that what is not resident will be read while its content is good.
+
+Calibrated confidence is one sign of it. Others are what the session itself shows: how often the
+key was predicted in vain, read and changed, and how many earlier sessions of the project read it.
+They are weighed by a logistic regression that learns online, from every prediction that comes to
+an end and not only from those that were loaded. Source: McMahan and Streeter, "Adaptive Bound
+Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad).
+"""
+
+from math import exp, log, log1p, sqrt
+
+from attrs import define, field
+
+STEP = 0.3
+MOST = 30.0
+
+Signs = tuple[float, float, float, float, float, float, float]
+"""Always 1; calibrated logit; unpredicted; repeats; reads; changed; familiar. See `signs`."""
+
+PRIOR_WEIGHTS = (0.0, 1.0, 0.0, -0.2, 0.1, 0.6, 0.2)
+"""What is believed before anything was learned: calibrated confidences are right."""
+FIRST_SESSIONS = -1.5
+"""Familiarity, as a logit, of what no session has read yet."""
+
+
+def logit(chance: float) -> float:
+    """Log odds, kept away from certainty."""
+    chance = min(0.995, max(0.005, chance))
+    return log(chance / (1 - chance))
+
+
+def signs(
+    calibrated: float | None, repeats: int, reads: int, *, changed: bool, familiar: float
+) -> Signs:
+    """What is known of an item when its loading is decided.
+
+    Args:
+        calibrated: probability by its stated confidence; None: nobody predicted it.
+        repeats: predictions of it in a row since it was last read or changed.
+        reads: how often the session read it.
+        changed: whether it has changed since the session read it.
+        familiar: log odds that a session of its project reads it.
+    """
+    if calibrated is None:
+        return (1.0, familiar, 1.0, 0.0, log1p(reads), float(changed), 0.0)
+    return (
+        1.0,
+        logit(calibrated),
+        0.0,
+        log1p(repeats - 1) if repeats > 1 else 0.0,
+        log1p(reads),
+        float(changed),
+        familiar - FIRST_SESSIONS,
+    )
+
+
+@define(eq=False)
+class ReadModel:
+    """Weighs signs. One for each source: what is read of files says little of skills."""
+
+    weights: list[float] = field(factory=lambda: list(PRIOR_WEIGHTS))
+    squares: list[float] = field(factory=lambda: [1.0] * len(PRIOR_WEIGHTS))
+    outcomes: int = 0
+    """What it has learned from."""
+
+    def chance(self, s: Signs) -> float:
+        """Probability of a read, 0..1."""
+        w = self.weights
+        x = w[0] + w[1] * s[1] + w[2] * s[2] + w[3] * s[3] + w[4] * s[4] + w[5] * s[5] + w[6] * s[6]
+        return 1 / (1 + exp(-min(MOST, max(-MOST, x))))
+
+    def learn(self, s: Signs, *, read: bool) -> None:
+        """An item with these signs was read, or came to its end unread."""
+        self.outcomes += 1
+        error = self.chance(s) - read
+        for place, sign in enumerate(s):
+            if sign:
+                slope = error * sign
+                self.squares[place] += slope * slope
+                self.weights[place] -= STEP * slope / sqrt(self.squares[place])

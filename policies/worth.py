@@ -1,0 +1,64 @@
+"""What loading ahead is worth: expected time hidden against expected waste at a price.
+
+Only the expected waste is charged: what is read would have been loaded anyway (Higgins et al.,
+"Informed Mobile Prefetching", 2012).
+"""
+
+from math import exp
+
+from attrs import frozen
+
+
+@frozen
+class Worth:
+    """How one load ahead was weighed. Times in seconds."""
+
+    chance: float
+    """Probability that it is read while its content is good."""
+    hidden_s: float
+    """How much of its load nobody would wait for, if it is read."""
+    cost_s: float
+    """Expected waste, in seconds that its tokens are worth."""
+    price: float
+    """Seconds that one wasted token is worth."""
+    gain_s: float
+    """What is expected of it before the cost."""
+
+    @property
+    def net_s(self) -> float:
+        return self.gain_s - self.cost_s
+
+    def words(self) -> str:
+        """For people."""
+        return (
+            f"read with probability {self.chance:.2f}, hides {self.hidden_s:.3g} s;"
+            f" worth {self.gain_s:.3g} s, waste {self.cost_s:.3g} s"
+            f" at {self.price * 1000:.3g} s per 1,000 tokens"
+        )
+
+
+def hidden_part(load_s: float, lead_s: float, queue_s: float) -> float:
+    """Expected seconds of a load that are over when its reader comes.
+
+    The reader comes after an exponential time of mean `lead_s`, the load begins after `queue_s`:
+    the expectation of min(load, time left for it).
+    """
+    if lead_s <= 0:
+        return 0.0
+    return exp(-queue_s / lead_s) * lead_s * (1 - exp(-load_s / lead_s))
+
+
+def weighed(
+    chance: float, hidden_s: float, tokens: int, price: float, factor: float = 1.0
+) -> Worth:
+    """The worth of one load ahead.
+
+    Args:
+        chance: probability of a read, 0..1.
+        hidden_s: see `hidden_part`.
+        tokens: its size.
+        price: seconds that one wasted token is worth.
+        factor: of the gain, by the item's role.
+    """
+    gain = chance * hidden_s * factor
+    return Worth(chance, hidden_s, (1 - chance) * tokens * price, price, gain)
