@@ -233,12 +233,15 @@ class CacheLayer(EngineActor):
             if isinstance(effect, Removed | Note):
                 of_interest.append(effect)
         for effect in of_interest:
-            if self.abandoned:
-                return
-            if isinstance(effect, Removed):
-                self._removed(effect)
-            else:
-                self._noted(effect)
+            self._tell_host(effect)
+
+    def _tell_host(self, effect: Removed | Note) -> None:
+        if self.abandoned:
+            return
+        if isinstance(effect, Removed):
+            self._removed(effect)
+        else:
+            self._noted(effect)
 
     @staticmethod
     def _noted(note: Note) -> None:
