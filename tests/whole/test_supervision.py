@@ -11,6 +11,7 @@ import pytest
 from prefetch_scheduler.actors import planner as planner_actor
 from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import Watch
+from prefetch_scheduler.actors.messages import Drain
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.supervisor import Supervisor
@@ -579,3 +580,55 @@ def test_an_engine_stops_at_once_while_it_is_degraded(make: Make) -> None:
     with pytest.raises(EngineStopped):
         waiting()
     source.gate.set()
+
+
+@pytest.mark.parametrize("asked", ["StopAll", "HealthQuery"])
+def test_a_supervisor_that_fails_on_a_question_fails_nobody_else(
+    make: Make, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    engine = make(rebuild=Rebuild(cool_down_s=HOUR))
+    real = Supervisor.on_receive
+
+    def faulty(self: Supervisor, message: Any) -> Any:
+        if type(message).__name__ == asked:
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(Supervisor, "on_receive", faulty)
+    if asked == "HealthQuery":
+        assert engine.health().state == "degraded"
+    engine.stop()  # the fixture of all tests sees that nothing is left
+
+
+def test_a_question_for_health_that_kills_the_planner_is_answered(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make(rule=AT_ONCE)
+    real = Planner.on_receive
+
+    def faulty(self: Planner, message: Any) -> Any:
+        if isinstance(message, planner_actor.PlannerStatusQuery):
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(Planner, "on_receive", faulty)
+    health = engine.health()
+    assert (health.state, health.reason) == ("degraded", "the planner does not answer")
+
+
+def test_a_put_that_kills_the_cache_while_it_is_waited_for_does_not_raise(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make(rule=AT_ONCE)
+    real, left = CacheLayer.on_receive, ["once"]
+
+    def faulty(self: CacheLayer, message: Any) -> Any:
+        if isinstance(message, Drain) and left:
+            left.clear()
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(CacheLayer, "on_receive", faulty)
+    engine.put("k:x", "mine")
+    assert not left
+    assert engine.get("k:x").value == "mine"
