@@ -5,7 +5,7 @@ and get the answer named here.
 
 ================  ==========================================================================
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
-                  `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
+                  `Revalidate`, `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
                   `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`, `PinKey`,
                   `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
@@ -48,6 +48,7 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEvent,
     ProjectSwitched,
     Retry,
+    Revalidate,
     SessionEnded,
     SessionStarted,
     Submit,
@@ -188,6 +189,7 @@ __all__ = [
     "Resident",
     "Restamp",
     "Retry",
+    "Revalidate",
     "SessionEnded",
     "SessionStarted",
     "StoryQuery",

@@ -48,6 +48,7 @@ from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
@@ -126,7 +127,8 @@ class Runtime:
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
         }
         self.subscribers = Subscribers(self.system.slots("callbacks"))
-        self.reader = Reader(self.view, registry, self.cache, self.clock)
+        leniency = Leniency(self.view, registry, self.clock, self.planner.tell, self.count)
+        self.reader = Reader(self.view, registry, self.cache, self.clock, leniency)
         self.ledgers = Ledgers(Accounting(config), StoryBook())
         self.direct = DirectLoader(
             registry,

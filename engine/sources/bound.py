@@ -49,6 +49,8 @@ class BoundSource:
             private=getattr(source, "private", False),
             max_concurrency=getattr(source, "max_concurrency", None),
             load_timeout_s=getattr(source, "load_timeout_s", None),
+            stale_while_revalidate_s=getattr(source, "stale_while_revalidate_s", None) or 0.0,
+            stale_if_error_s=getattr(source, "stale_if_error_s", None) or 0.0,
             batches="load_many" in self._cancel,
             expands=self.expand is not None or host_expands,
             surveys=self.asked.surveys,

@@ -31,6 +31,12 @@ Members beyond those of `Source`, each of them optional:
     Is this still what the resource holds? Returns `content`, or a copy under a newer `version`,
     or None where it is stale. Where it raises, the content is stale. Takes the place of comparing
     versions.
+`stale_while_revalidate_s` (seconds)
+    For so long past its `max_age_s` content is still served, marked `stale`, while it is loaded
+    again in the background. Default 0: not at all.
+`stale_if_error_s` (seconds)
+    For so long past its `max_age_s` content is served, marked `stale`, to a read whose load failed
+    or was not there in time. Default 0: not at all.
 `stamped(name, content) -> Content`
     Content that the host handed over, with the version by which its reads will be checked.
 `open(changed)`

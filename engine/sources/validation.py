@@ -127,6 +127,8 @@ def _number_faults(source: object) -> Iterator[str]:
     for word, whole, low, most, functions in (
         ("max_concurrency", True, 1, LARGEST_COUNT, False),
         ("load_timeout_s", False, 0, LARGEST["seconds"], False),
+        ("stale_while_revalidate_s", False, 0, LARGEST["seconds"], False),
+        ("stale_if_error_s", False, 0, LARGEST["seconds"], False),
         ("tokens", True, 0, MAX_TOKENS, True),
         ("load_s", False, 0, MAX_LOAD_S, True),
     ):
