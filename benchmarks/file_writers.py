@@ -92,7 +92,7 @@ class ChangedFile:
             case "mtime set back":
                 self._as_one(self._over_and_back)
             case "cut and written":
-                self._as_one(lambda text: self.path.write_bytes(text))
+                self._as_one(self.path.write_bytes)
             case "replaced":
                 self._as_one(self._replace)
             case "link swapped":

@@ -46,6 +46,7 @@ from prefetch_scheduler.actors.reply import ActorCrashed, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
+from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.leniency import Leniency
@@ -66,6 +67,7 @@ from prefetch_scheduler.policies.errors import (
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
+from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -141,6 +143,8 @@ class Runtime:
         self.failure: str | None = None
         self._planner_kept = PlannerKept()
         self._cache_kept = CacheKept()
+        self.cold = self._cold_store()
+        """What keeps the cache over a restart; None: nothing does."""
         self._blockers: set[int] = set()
         self._held: list[tuple[Address, Any]] = []
         self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
@@ -154,6 +158,8 @@ class Runtime:
         """Start all actors; returns when they take messages."""
         self._state = "running"
         _RUNNING.add(self)
+        if self.cold is not None:
+            self.cold.start()
         try:
             self.system.start(
                 list(self._specs()),
@@ -163,8 +169,26 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
+            if self.cold is not None:
+                self.cold.stop(QUERY_S)
             raise
         self.sources.open()
+
+    def _cold_store(self) -> ColdStore | None:
+        rules = self.config.cache
+        if rules.cold_store == "memory":
+            return None
+        self._cache_kept.restoring = Restoring()
+        return ColdStore(
+            cold_path(rules.cold_path),
+            items=self.config.cold_cache_size,
+            size=rules.cold_max_bytes,
+            registry=self.registry,
+            clock=self.clock,
+            restore=self.cache.tell,
+            count=self.count,
+            name=f"prefetch-{self.system.engine_id}-cold",
+        )
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
@@ -173,7 +197,10 @@ class Runtime:
         self._state = "stopped"
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
+        end = time.monotonic() + timeout
         left = self.system.stop(timeout)
+        if self.cold is not None:  # nobody tells it anything any more
+            left += self.cold.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
@@ -183,6 +210,7 @@ class Runtime:
 
     def _specs(self) -> Iterable[ChildSpec]:
         config, table = self.config, self.registry.table
+        followers = [follower for follower in (self.cold,) if follower is not None]
 
         def planner(home: Any) -> Any:
             return Planner.start(
@@ -207,6 +235,7 @@ class Runtime:
                 metrics=self.metrics,
                 publish=self.publish,
                 kept=self._cache_kept,
+                followers=followers,
             )
 
         def metrics(home: Any) -> Any:

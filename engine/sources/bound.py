@@ -28,6 +28,7 @@ class BoundSource:
         self.asked = Asked(source, who)
         self.results = Results(source.kind, who)
         self.is_async = is_async(source.load)
+        self.origin = _origin(source, name)
         self.whole: Callable[[str], Any] | None = getattr(source, "whole", None)
         self.part: Callable[[Content, str], Any] | None = getattr(source, "part", None)
         self.normalise: Callable[[str], Any] | None = getattr(source, "normalise", None)
@@ -152,6 +153,16 @@ class BoundSource:
                 return function(given, cancel)
             case CancelArgument.KEYWORD:
                 return function(given, cancel=cancel)
+
+
+def _origin(source: Any, name: str) -> str:
+    """Name, class, and what it loads from as far as that can be told: a root, or a function."""
+    kind = type(source)
+    load = source.load
+    called = f"{getattr(load, '__module__', '')}.{getattr(load, '__qualname__', '')}"
+    root = getattr(source, "root", None)
+    parts = (name, f"{kind.__module__}.{kind.__qualname__}", called, root)
+    return "|".join(str(part) for part in parts if isinstance(part, str))
 
 
 def _stop_if(cancel: CancelToken, name: str, whole: Content | None) -> None:

@@ -171,6 +171,25 @@ class SourceRegistry:
         logger.warning("source %r: %s; left out", bound.info.name, "; ".join(faults))
         return None
 
+    # ---- for what outlives the engine -------------------------------------------------------
+
+    def origin(self, source_id: int) -> str:
+        """What tells the source of one run from another source in its place in the next."""
+        return self._bound[source_id].origin
+
+    def by_origin(self, kind: str, origin: str) -> int | None:
+        """The id of the kind's source with that origin; None: it is not there."""
+        found = (b.info.id for b in self._by_kind.get(kind, ()) if b.origin == origin)
+        return next(found, None)
+
+    def judges(self, source_id: int, content: Content) -> bool:
+        """Whether the source itself can tell at each read that this content is out of date."""
+        return self._bound[source_id].asked.judges(content)
+
+    def excluded(self, source_id: int, name: str) -> str | None:
+        """Why the name must not be prefetched, nor kept; blocking, cheap, never raises."""
+        return self._bound[source_id].asked.why_excluded(name)
+
     # ---- for readers ------------------------------------------------------------------------
 
     def normalise(self, key: str) -> str:
