@@ -30,7 +30,6 @@ from typing import Any
 
 from benchmarks.figures import figure, finish, parser
 from prefetch_scheduler.engine import CallableSource, Content, FileSource, PrefetchEngine
-from prefetch_scheduler.engine.cold_file import ColdFile
 from prefetch_scheduler.engine.cold_record import Damaged, decode
 
 KILLS = 200
@@ -38,6 +37,8 @@ NAMES = 40
 """Resources of each kind."""
 LONGEST_S = 0.4
 """A child is killed at a random time up to this after its engine runs."""
+WRONG = 3
+"""Exit code of a child that was served something wrong itself."""
 KINDS = ("file", "versioned", "aged")
 
 
@@ -133,7 +134,8 @@ def child(folder: str, seed: int, ready: Connection) -> None:
                 truth.change(kind, name, truth.number(kind, name) + 1)
                 if kind == "aged":
                     engine.invalidate(key if rng.random() < 0.9 else "aged:*")
-            engine.get(key)
+            if engine.get(key).value != truth.now(kind, name):
+                os._exit(WRONG)
             if rng.random() < 0.02:
                 time.sleep(rng.random() * 0.1)  # some batches end in peace
 
@@ -147,7 +149,7 @@ class Rounds:
         self.faults: list[str] = []
         self._rng = random.Random(seed)
         self._children = multiprocessing.get_context("forkserver")
-        self._children.set_forkserver_preload(["benchmarks.kills"])
+        self._children.set_forkserver_preload(["prefetch_scheduler.engine"])
         Truth(folder / "truth").make()
 
     def run(self, kills: int) -> None:
@@ -166,7 +168,10 @@ class Rounds:
         time.sleep(self._rng.random() * LONGEST_S)
         process.kill()
         process.join()
-        assert process.exitcode == -9, f"the child ended by itself: {process.exitcode}"
+        if process.exitcode == WRONG:
+            self._fault("served wrong", "to the child itself")
+        else:
+            assert process.exitcode == -9, f"the child ended by itself: {process.exitcode}"
         ours.close()
         self.found["kills"] += 1
 
@@ -216,7 +221,6 @@ class Rounds:
                         self._fault("served wrong", f"{key}: {content.value[:60]!r}")
             if engine.health().cold_store != "sqlite":
                 self._fault("not opened", engine.health().cold_store)
-            # A last round of its own: what it leaves is killed again.
         if next(self.folder.glob("*.damaged-*"), None) is not None:
             self._fault("not opened", "the file was set aside")
 

@@ -54,6 +54,7 @@ from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
+from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
@@ -145,6 +146,8 @@ class Runtime:
         self._cache_kept = CacheKept()
         self.cold = self._cold_store()
         """What keeps the cache over a restart; None: nothing does."""
+        self.watch = self._folder_watch()
+        """What watches the folders of cached files; None: nothing does."""
         self._blockers: set[int] = set()
         self._held: list[tuple[Address, Any]] = []
         self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
@@ -158,8 +161,8 @@ class Runtime:
         """Start all actors; returns when they take messages."""
         self._state = "running"
         _RUNNING.add(self)
-        if self.cold is not None:
-            self.cold.start()
+        for follower in self._followers():
+            follower.start()
         try:
             self.system.start(
                 list(self._specs()),
@@ -169,10 +172,25 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
-            if self.cold is not None:
-                self.cold.stop(QUERY_S)
+            for follower in self._followers():
+                follower.stop(QUERY_S)
             raise
         self.sources.open()
+
+    def _followers(self) -> list[ColdStore | FolderWatch]:
+        return [follower for follower in (self.cold, self.watch) if follower is not None]
+
+    def _folder_watch(self) -> FolderWatch | None:
+        if not self.config.cache.watch:
+            return None
+        require_watchdog()
+        name = f"prefetch-{self.system.engine_id}-watch"
+        return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
+
+    def _file_changed(self, key: str) -> None:
+        """As when the host says so."""
+        pattern = exactly(key)
+        self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
 
     def _cold_store(self) -> ColdStore | None:
         rules = self.config.cache
@@ -199,8 +217,8 @@ class Runtime:
         self.direct.stop(self.stopped_error())
         end = time.monotonic() + timeout
         left = self.system.stop(timeout)
-        if self.cold is not None:  # nobody tells it anything any more
-            left += self.cold.stop(max(0.0, end - time.monotonic()))
+        for follower in self._followers():  # nobody tells them anything any more
+            left += follower.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
@@ -210,7 +228,7 @@ class Runtime:
 
     def _specs(self) -> Iterable[ChildSpec]:
         config, table = self.config, self.registry.table
-        followers = [follower for follower in (self.cold,) if follower is not None]
+        followers = self._followers()
 
         def planner(home: Any) -> Any:
             return Planner.start(

@@ -33,6 +33,7 @@ class BoundSource:
         self.part: Callable[[Content, str], Any] | None = getattr(source, "part", None)
         self.normalise: Callable[[str], Any] | None = getattr(source, "normalise", None)
         self.expand: Callable[[Content], Any] | None = getattr(source, "expand", None)
+        self.watched: Callable[[str], Any] | None = getattr(source, "watched", None)
         self.stamped: Callable[[str, Content], Any] | None = getattr(source, "stamped", None)
         self.open: Callable[[Any], Any] | None = getattr(source, "open", None)
         self.close: Callable[[], Any] | None = getattr(source, "close", None)

@@ -37,6 +37,9 @@ Members beyond those of `Source`, each of them optional:
 `stale_if_error_s` (seconds)
     For so long past its `max_age_s` content is served, marked `stale`, to a read whose load failed
     or was not there in time. Default 0: not at all.
+`watched(name) -> Sequence[str]`
+    Absolute paths of the files that a name's content is made from; `cache.watch` watches their
+    folders, and looks with `verify` or `version` at what is cached of a file that changed.
 `stamped(name, content) -> Content`
     Content that the host handed over, with the version by which its reads will be checked.
 `open(changed)`

@@ -1,6 +1,7 @@
 """All sources of an engine: validated once, then called by its pools and its readers."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -170,6 +171,14 @@ class SourceRegistry:
                 return evolve(follow_up, prediction=evolve(follow_up.prediction, key=spelt))
         logger.warning("source %r: %s; left out", bound.info.name, "; ".join(faults))
         return None
+
+    def watched(self, source_id: int, name: str) -> tuple[str, ...]:
+        """Paths of the files that a name's content is made from; blocking, never raises."""
+        bound = self._bound[source_id]
+        if bound.watched is None:
+            return ()
+        paths = _guarded(bound, "watched", bound.watched, name)
+        return tuple(p for p in paths or () if isinstance(p, str) and os.path.isabs(p))
 
     # ---- for what outlives the engine -------------------------------------------------------
 

@@ -21,7 +21,7 @@ _KIND = re.compile(r"[a-z][a-z0-9_-]*")
 _LOADS = ("load", "load_many", "load_parts")
 _PLAIN = (
     *("expand", "whole", "part", "normalise", "verify", "excluded", "stamped"),
-    *("open", "close"),
+    *("watched", "open", "close"),
 )
 """Functions that are called where nothing can be awaited."""
 
