@@ -33,6 +33,7 @@ from prefetch_scheduler.policies.cache_events import (
     Put,
     Resident,
     Restamp,
+    Restore,
     Unpin,
 )
 from prefetch_scheduler.policies.metrics_events import Events
@@ -188,6 +189,7 @@ __all__ = [
     "ResetPool",
     "Resident",
     "Restamp",
+    "Restore",
     "Retry",
     "Revalidate",
     "SessionEnded",

@@ -16,15 +16,17 @@ counted too: a store that loses everything would pass the rest.
 """
 
 import hashlib
-import multiprocessing
+import json
 import os
 import random
+import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from multiprocessing.connection import Connection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from prefetch_scheduler.engine import CallableSource, Content, FileSource, Prefe
 from prefetch_scheduler.engine.cold_record import Damaged, decode
 
 KILLS = 200
-NAMES = 40
+NAMES = 20
 """Resources of each kind."""
 LONGEST_S = 0.4
 """A child is killed at a random time up to this after its engine runs."""
@@ -121,13 +123,14 @@ class Aged:
         return Content(self._truth.now("aged", name), max_age_s=3600)
 
 
-def child(folder: str, seed: int, ready: Connection) -> None:
-    """Load and change at random until killed."""
+def child(folder: str, seed: int) -> None:
+    """Load and change at random until killed, or, where nobody does that, for a minute."""
+    end = time.monotonic() + 60
     rng = random.Random(seed)
     truth = Truth(Path(folder) / "truth")
     with engine_on(Path(folder)) as engine:
-        ready.send("ready")
-        while True:
+        print(f"ready {os.getpid()}", flush=True)
+        while time.monotonic() < end:
             kind, name = rng.choice(KINDS), rng.choice(names())
             key = f"{kind}:{name}"
             if rng.random() < 0.3:
@@ -140,39 +143,58 @@ def child(folder: str, seed: int, ready: Connection) -> None:
                 time.sleep(rng.random() * 0.1)  # some batches end in peace
 
 
+def nursery() -> None:
+    """Fork a child for each line of input, and say how it ended: the imports are made once."""
+    for line in sys.stdin:
+        folder, seed = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            child(folder, seed)
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        print(f"ended {os.waitstatus_to_exitcode(status)}", flush=True)
+
+
 class Rounds:
     """One folder, killed over and over."""
 
-    def __init__(self, folder: Path, seed: int = 0) -> None:
+    def __init__(self, folder: Path, seed: int = 0, longest_s: float = LONGEST_S) -> None:
         self.folder = folder
+        self._longest_s = longest_s
         self.found: Counter[str] = Counter()
         self.faults: list[str] = []
         self._rng = random.Random(seed)
-        self._children = multiprocessing.get_context("forkserver")
-        self._children.set_forkserver_preload(["prefetch_scheduler.engine"])
         Truth(folder / "truth").make()
 
     def run(self, kills: int) -> None:
-        for _ in range(kills):
-            self._kill()
-            self._look()
-            self._serve()
+        """So many rounds."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.kills", "--nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        ) as nursery:
+            for _ in range(kills):
+                self._kill(nursery)
+                self._look()
+                self._serve()
 
-    def _kill(self) -> None:
-        ours, theirs = self._children.Pipe(duplex=False)
-        arguments = (str(self.folder), self._rng.randrange(1 << 30), theirs)
-        process = self._children.Process(target=child, args=arguments, daemon=True)
-        process.start()
-        theirs.close()
-        ours.recv()
-        time.sleep(self._rng.random() * LONGEST_S)
-        process.kill()
-        process.join()
-        if process.exitcode == WRONG:
+    def _kill(self, nursery: "subprocess.Popen[str]") -> None:
+        assert nursery.stdin is not None
+        assert nursery.stdout is not None
+        print(json.dumps([str(self.folder), self._rng.randrange(1 << 30)]), file=nursery.stdin)
+        nursery.stdin.flush()
+        said, _, pid = nursery.stdout.readline().partition(" ")
+        assert said == "ready", f"the child did not start: {said}"
+        time.sleep(self._rng.random() * self._longest_s)
+        with suppress(ProcessLookupError):  # it was served wrong, and ended
+            os.kill(int(pid), signal.SIGKILL)
+        ended = nursery.stdout.readline().split()
+        if ended == ["ended", str(WRONG)]:
             self._fault("served wrong", "to the child itself")
         else:
-            assert process.exitcode == -9, f"the child ended by itself: {process.exitcode}"
-        ours.close()
+            assert ended == ["ended", "-9"], f"the child ended by itself: {ended}"
         self.found["kills"] += 1
 
     def _look(self) -> None:
@@ -195,6 +217,7 @@ class Rounds:
 
     def _entry(self, stored: str, record: bytes) -> None:
         self.found["entries"] += 1
+        self.found[f"entries, {stored.partition(':')[0]}"] += 1
         try:
             value = decode(stored, record).content.value
         except Damaged as error:
@@ -229,10 +252,10 @@ class Rounds:
         self.faults.append(f"round {self.found['kills']}: {what}: {why}")
 
 
-def check(kills: int, seed: int = 0) -> Rounds:
-    """So many kills of one file; what was found."""
+def check(kills: int, seed: int = 0, longest_s: float = LONGEST_S) -> Rounds:
+    """So many kills of one file, each at most `longest_s` after the start; what was found."""
     with tempfile.TemporaryDirectory() as folder:
-        rounds = Rounds(Path(folder), seed)
+        rounds = Rounds(Path(folder), seed, longest_s)
         rounds.run(kills)
         return rounds
 
@@ -241,7 +264,11 @@ def main() -> int:
     """The command; its exit code is 1 where anything was wrong."""
     options_of = parser(__doc__)
     options_of.add_argument("--kills", type=int, default=None, help=f"default {KILLS}")
+    options_of.add_argument("--nursery", action="store_true", help="of the children; not for you")
     options = options_of.parse_args()
+    if options.nursery:
+        nursery()
+        return 0
     kills = options.kills or (KILLS // 20 if options.quick else KILLS)
     begun = time.perf_counter()
     rounds = check(kills)
@@ -265,4 +292,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name: a store tells sources by the modules of their functions.
+    from benchmarks import kills
+
+    sys.exit(kills.main())

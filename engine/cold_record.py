@@ -159,6 +159,7 @@ def _version(plain: Any) -> Hashable:
         case "tuple":
             return tuple(_version(part) for part in value)
         case "file":
-            return FileStamp(*value[:5], settled=value[5])
+            mtime_ns, ctime_ns, size, inode, device, settled = value
+            return FileStamp(mtime_ns, ctime_ns, size, inode, device, settled=settled)
         case _:
             raise ValueError(f"unknown kind of version {kind!r}")

@@ -161,9 +161,9 @@ class Runtime:
         """Start all actors; returns when they take messages."""
         self._state = "running"
         _RUNNING.add(self)
-        for follower in self._followers():
-            follower.start()
         try:
+            for follower in self._followers():
+                follower.start()
             self.system.start(
                 list(self._specs()),
                 rule=self.care.rule,

@@ -73,6 +73,8 @@ class FolderWatch:
         self._watches: dict[str, Any] = {}
         self._observer: Any = None
         self._warned = False
+        self.events = 0
+        """Events seen so far."""
         self._work = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -113,6 +115,7 @@ class FolderWatch:
     def touched(self, path: str) -> None:
         """An event named this path."""
         with self._lock:
+            self.events += 1
             if len(self._touched) < MAX_WAITING:
                 self._touched[path] = None
         self._work.set()
@@ -165,12 +168,15 @@ class FolderWatch:
         paths = self._registry.watched(source_id, name)
         if not paths:
             return
-        self._files[stored] = paths
         for path in paths:
             self._keys.setdefault(path, set()).add(stored)
             self._watch(os.path.dirname(path), path)
-        # What changed between its load and the watch was not seen.
-        self._look(paths[0])
+        self._files[stored] = paths
+        # What changed between its load and the watch was not seen. Looked at in the next round:
+        # watchdog sets its watch up in a thread of its own.
+        with self._lock:
+            self._touched[paths[0]] = None
+        self._work.set()
 
     def _forget(self, stored: str) -> None:
         for path in self._files.pop(stored, ()):

@@ -2,7 +2,8 @@
 
 Only `kind`, `read_only` and `load` are needed; a member that is missing counts as its default
 below. Everything here but `version`, `verify` and `normalise` runs in the engine's pools, so it
-may block. Those three run in the reader's own thread, at every read, so they must be quick.
+may block. Those three run in the reader's own thread, at every read, so they must be quick; a cold
+store and a watch of folders ask `version` and `verify` in threads of their own, too.
 
 Members beyond those of `Source`, each of them optional:
 

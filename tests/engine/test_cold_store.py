@@ -1,9 +1,9 @@
 """The cold layer that lasts: what comes back after a restart, and what must not."""
 
-import logging
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +20,6 @@ from prefetch_scheduler.engine.cold_record import Damaged, Unkeepable, decode, e
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.sources.freshness import FileStamp
 from prefetch_scheduler.policies.content import Entry
-from prefetch_scheduler.policies.restoring import MAX_PATTERNS, Restoring
 from prefetch_scheduler.policies.vocabulary import Priority
 
 PATIENCE_S = 10
@@ -519,16 +518,6 @@ def test_a_batch_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         ColdFile(str(tmp_path / "f" / "g"), items=1, size=1)
 
 
-def test_more_changes_than_are_remembered_let_nothing_more_come_back() -> None:
-    restoring = Restoring()
-    restoring.changed("file:a*")
-    assert not restoring.admits("file:ab")
-    assert restoring.admits("file:b")
-    for number in range(MAX_PATTERNS):
-        restoring.changed(f"doc:{number}")
-    assert not restoring.admits("file:b")
-
-
 def test_a_path_in_a_file_is_relative_to_that_file(tmp_path: Path) -> None:
     config = tmp_path / "conf" / "prefetch.yaml"
     config.parent.mkdir()
@@ -540,13 +529,31 @@ def test_a_path_in_a_file_is_relative_to_that_file(tmp_path: Path) -> None:
     assert load_config(given).cache.cold_path == "x"
 
 
-def test_the_file_is_not_opened_by_the_thread_of_the_cache(
-    host: Host, caplog: pytest.LogCaptureFixture
+def test_a_disk_that_hangs_holds_up_nothing_but_itself(
+    host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its connection belongs to one thread, and SQLite holds every call to that."""
-    caplog.set_level(logging.DEBUG)
-    with host.engine() as engine:
+    begun, disk = threading.Event(), threading.Event()
+    write = ColdFile.write
+
+    def hang(file: ColdFile, *given: Any, **named: Any) -> None:
+        begun.set()
+        disk.wait(30)
+        write(file, *given, **named)
+
+    monkeypatch.setattr(ColdFile, "write", hang)
+    engine = host.engine().start()
+    try:
+        engine.get("versioned:0")
+        assert begun.wait(PATIENCE_S)
+        for number in range(1, 50):
+            assert engine.get(f"versioned:{number}").value == "one"
+            assert engine.get(f"versioned:{number}").value == "one"
+        assert engine.report().summary()["reads"] == 99  # the CacheLayer has answered
+        engine.stop(timeout=1.0)
         cold = engine._runtime.cold
         assert cold is not None
-        assert cold._thread.name.endswith("-cold")
-        assert not any(isinstance(v, sqlite3.Connection) for v in vars(cold).values())
+        assert cold._thread.is_alive()
+    finally:
+        disk.set()
+    cold._thread.join(PATIENCE_S)
+    assert len(host.kept()) == 50
