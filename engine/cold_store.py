@@ -27,6 +27,7 @@ from attrs import frozen
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.engine.cold_file import ColdFile, ColdUnusable
 from prefetch_scheduler.engine.cold_record import Damaged, Record, Unkeepable, decode, encode
+from prefetch_scheduler.engine.follower_thread import FollowerThread
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.cache_events import Restore
 from prefetch_scheduler.policies.content import Entry
@@ -60,7 +61,7 @@ class _Seen:
     version: Hashable
 
 
-class ColdStore:
+class ColdStore(FollowerThread):
     """Follows the CacheLayer (`actors.ports.Follower`), from any one thread at a time.
 
     Args:
@@ -84,6 +85,7 @@ class ColdStore:
         count: Callable[[MetricsEvent], object],
         name: str,
     ) -> None:
+        super().__init__(name)
         self.path = path
         self.reason: str | None = None
         """Why it was given up; None: it was not."""
@@ -103,32 +105,10 @@ class ColdStore:
         """All that was in the file has been brought back or removed: what it holds, and nothing
         else, is resident, so that every change of it is told."""
         self._state = ColdState.STARTING
-        self._work = threading.Event()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def state(self) -> ColdState:
         return self._state
-
-    # ---- life -------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Open the file and bring back what it holds, in a thread of its own."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> tuple[str, ...]:
-        """Write what is pending and close the file. To be called when nothing follows any more.
-
-        Returns:
-            The name of its thread, where that has not ended within `timeout` real seconds.
-        """
-        self._ending.set()
-        self._work.set()
-        if self._thread.ident is None:
-            return ()
-        self._thread.join(timeout)
-        return (self._thread.name,) if self._thread.is_alive() else ()
 
     # ---- what the CacheLayer tells --------------------------------------------------------------
 

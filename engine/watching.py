@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from prefetch_scheduler.engine.follower_thread import FollowerThread
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import ConfigError
@@ -40,7 +41,7 @@ def require_watchdog() -> None:
         )
 
 
-class FolderWatch:
+class FolderWatch(FollowerThread):
     """Follows the CacheLayer (`actors.ports.Follower`).
 
     Args:
@@ -57,6 +58,7 @@ class FolderWatch:
         changed: Callable[[str], object],
         name: str,
     ) -> None:
+        super().__init__(name)
         self._registry = registry
         self._current = current
         self._changed = changed
@@ -75,28 +77,6 @@ class FolderWatch:
         self._warned = False
         self.events = 0
         """Events seen so far."""
-        self._work = threading.Event()
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    # ---- life -------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start its thread; watchdog's are started with the first folder."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> tuple[str, ...]:
-        """End all threads.
-
-        Returns:
-            The name of its thread, where that has not ended within `timeout` real seconds.
-        """
-        self._ending.set()
-        self._work.set()
-        if self._thread.ident is None:
-            return ()
-        self._thread.join(timeout)
-        return (self._thread.name,) if self._thread.is_alive() else ()
 
     # ---- what the CacheLayer and watchdog tell --------------------------------------------------
 

@@ -4,7 +4,6 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.sources.freshness import FileStamp
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.vocabulary import Priority
-
-PATIENCE_S = 10
+from support.waiting import PATIENCE_S, wait_for
 
 
 class Shifted(SystemClock):
@@ -89,13 +87,6 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.005)
 
 
 def restored(engine: PrefetchEngine) -> None:

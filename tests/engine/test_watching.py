@@ -11,8 +11,8 @@ import pytest
 
 from prefetch_scheduler.engine import ConfigError, FileSource, PrefetchEngine, watching
 from prefetch_scheduler.engine.watching import FolderWatch
+from support.waiting import PATIENCE_S, wait_for
 
-PATIENCE_S = 20
 WATCHED = {"cache": {"watch": True}}
 
 
@@ -34,13 +34,6 @@ def no_thread_left() -> Iterator[None]:
     while left := set(threading.enumerate()) - before:
         assert time.monotonic() < end, f"threads left behind: {left}"
         time.sleep(0.01)
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.005)
 
 
 def watch_of(engine: PrefetchEngine) -> FolderWatch:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +15,7 @@ from prefetch_scheduler.engine import (
     PrefetchEngine,
     ResourceUnavailable,
 )
+from support.waiting import wait_for
 
 
 class Ahead(SystemClock):
@@ -64,13 +64,6 @@ def backend() -> Iterator[Backend]:
 def engine_of(backend: Backend, clock: Ahead, **more: float) -> PrefetchEngine:
     source = CallableSource("doc", backend.load, read_only=True, remote=True, **more)
     return PrefetchEngine(sources=[source], clock=clock)
-
-
-def wait_for(what: object, limit_s: float = 10) -> None:
-    end = time.monotonic() + limit_s
-    while not what():  # type: ignore[operator]  # a plain function
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.005)
 
 
 def resident(engine: PrefetchEngine, key: str = "doc:a") -> None:
