@@ -1,7 +1,8 @@
 """A cold layer that lasts: what is resident is mirrored in a file, and comes back after a restart.
 
 The CacheLayer tells what is resident; that only fills a bounded table of what is to be written. One
-thread of the store's own writes it, a batch at a time, and does all else that touches the disk.
+thread of the store's own writes it, a batch at a time, and does all else that touches the disk;
+only the engine's start waits for it, until the file is open.
 
 What is kept, and what comes back:
 
@@ -38,6 +39,8 @@ logger = logging.getLogger("prefetch_scheduler.cold")
 
 GATHER_S = 0.05
 """Real seconds for which changes are gathered before they are written together."""
+OPEN_S = 5.0
+"""Real seconds for which the engine's start waits for the file."""
 MAX_PENDING = 4096
 """Entries that may wait to be written."""
 MAX_PENDING_BYTES = 64 << 20
@@ -105,10 +108,21 @@ class ColdStore(FollowerThread):
         """All that was in the file has been brought back or removed: what it holds, and nothing
         else, is resident, so that every change of it is told."""
         self._state = ColdState.STARTING
+        self._opened = threading.Event()
+        """The file is marked as in use, or cannot be used."""
+        self._too_late = False
 
     @property
     def state(self) -> ColdState:
         return self._state
+
+    def start(self) -> None:
+        """Start its thread, and wait until the file is marked as in use: a change that is told
+        after that, and does not reach the file because the engine is killed, is known to be
+        missing. A file that takes longer than `OPEN_S` to open is done without.
+        """
+        super().start()
+        self._too_late = not self._opened.wait(OPEN_S)
 
     # ---- what the CacheLayer tells --------------------------------------------------------------
 
@@ -177,6 +191,9 @@ class ColdStore(FollowerThread):
         file: ColdFile | None = None  # never an attribute: a forked child must not come by it
         try:
             file = ColdFile(self.path, items=self._items, size=self._size)
+            self._opened.set()
+            if self._too_late:
+                raise ColdUnusable(f"it took more than {OPEN_S:g} s to open")
             if file.set_aside is not None:
                 logger.warning(
                     "cold store %s: it was damaged, or of another version, and begins anew;"
@@ -201,6 +218,7 @@ class ColdStore(FollowerThread):
             self._give_up(repr(error))
         finally:
             self._state = ColdState.OFF
+            self._opened.set()
             if not self._whole:
                 self._restore(Restore((), last=True))
             with self._lock:

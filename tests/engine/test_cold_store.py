@@ -1,9 +1,11 @@
 """The cold layer that lasts: what comes back after a restart, and what must not."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetch_scheduler.actors.clock import SystemClock
-from prefetch_scheduler.engine import CallableSource, Content, FileSource, PrefetchEngine
+from prefetch_scheduler.engine import (
+    CallableSource,
+    Content,
+    FileSource,
+    PrefetchEngine,
+    cold_store,
+)
 from prefetch_scheduler.engine.cold_file import SCHEMA, ColdFile, ColdUnusable
 from prefetch_scheduler.engine.cold_record import Damaged, Unkeepable, decode, encode
 from prefetch_scheduler.engine.config_file import load_config
@@ -158,6 +166,51 @@ def test_content_with_an_age_does_not_come_back_after_an_end_that_was_not_in_ord
         restored(engine)
         assert engine.peek("aged:x") is None
         assert engine.peek("versioned:x") is not None
+
+
+def test_a_kill_right_after_the_start_brings_nothing_back_that_was_told_to_have_changed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the file has to be marked as in use, however slow it opens."""
+    with host.engine() as engine:
+        engine.get("aged:x")
+    prepare = ColdFile._prepare
+
+    def slowly(file: ColdFile, db: sqlite3.Connection) -> None:
+        time.sleep(0.3)
+        prepare(file, db)
+
+    monkeypatch.setattr(ColdFile, "_prepare", slowly)
+    left = tmp_path / "left"
+    left.mkdir()
+    with host.engine() as engine:
+        host.text = "two"
+        engine.invalidate("aged:x")
+        for file in host.path.parent.glob("cold.sqlite*"):  # what a kill leaves
+            shutil.copy(file, left)
+    host.path = left / "cold.sqlite"
+    with host.engine() as engine:
+        restored(engine)
+        assert engine.get("aged:x").value == "two"
+
+
+def test_a_file_that_opens_too_late_is_done_without(
+    host: Host, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cold_store, "OPEN_S", 0.0)
+    prepare, started = ColdFile._prepare, threading.Event()
+
+    def late(file: ColdFile, db: sqlite3.Connection) -> None:
+        started.wait(PATIENCE_S)
+        prepare(file, db)
+
+    monkeypatch.setattr(ColdFile, "_prepare", late)
+    with host.engine() as engine:
+        started.set()
+        restored(engine)
+        assert engine.get("versioned:x").value == "one"
+        assert "to open" in engine.health().cold_store
+    assert len(warnings(caplog)) == 1
 
 
 def test_what_was_invalidated_does_not_come_back(host: Host) -> None:
@@ -398,8 +451,6 @@ def test_a_full_disk_leaves_the_cache_in_memory_with_one_warning(
 def test_what_is_written_too_fast_is_dropped_and_counted(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefetch_scheduler.engine import cold_store
-
     monkeypatch.setattr(cold_store, "MAX_PENDING_BYTES", 2500)
     monkeypatch.setattr(cold_store, "GATHER_S", 30.0)
     host.text = "x" * 1000
@@ -418,8 +469,6 @@ def test_what_is_written_too_fast_is_dropped_and_counted(
 def test_pending_removals_are_bounded_by_removing_everything(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prefetch_scheduler.engine import cold_store
-
     with host.engine() as engine:
         engine.get("aged:kept")
     monkeypatch.setattr(cold_store, "MAX_PENDING", 4)
