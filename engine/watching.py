@@ -37,7 +37,7 @@ def require_watchdog() -> None:
     if importlib.util.find_spec("watchdog") is None:
         raise ConfigError(
             "cache.watch: needs the package watchdog, which is not installed; run"
-            ' pip install "prefetch-scheduler[watch]", or set it to false'
+            " pip install 'prefetch-scheduler[watch]', or set it to false"
         )
 
 

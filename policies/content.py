@@ -85,6 +85,7 @@ class Content:
             _set(copy, "version", self.version)
             _set(copy, "media_type", self.media_type)
             _set(copy, "max_age_s", self.max_age_s)
+            _set(copy, "stale", False)
         else:
             copy = evolve(self, tokens=tokens)
         _set(copy, "key", key)
@@ -96,7 +97,7 @@ class Content:
     def as_stale(self) -> "Content":
         """A copy that says of itself that it is past its age."""
         copy = self.in_layer(self.layer)
-        object.__setattr__(copy, "stale", True)
+        _set(copy, "stale", True)
         return copy
 
     def in_layer(self, layer: Layer | None) -> "Content":

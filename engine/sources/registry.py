@@ -174,7 +174,7 @@ class SourceRegistry:
 
     def watched(self, source_id: int, name: str) -> tuple[str, ...]:
         """Paths of the files that a name's content is made from; blocking, never raises."""
-        bound = self._bound[source_id]
+        bound = self.bound[source_id]
         if bound.watched is None:
             return ()
         paths = _guarded(bound, "watched", bound.watched, name)
@@ -184,7 +184,7 @@ class SourceRegistry:
 
     def origin(self, source_id: int) -> str:
         """What tells the source of one run from another source in its place in the next."""
-        return self._bound[source_id].origin
+        return self.bound[source_id].origin
 
     def by_origin(self, kind: str, origin: str) -> int | None:
         """The id of the kind's source with that origin; None: it is not there."""
@@ -193,11 +193,11 @@ class SourceRegistry:
 
     def judges(self, source_id: int, content: Content) -> bool:
         """Whether the source itself can tell at each read that this content is out of date."""
-        return self._bound[source_id].asked.judges(content)
+        return self.bound[source_id].asked.judges(content)
 
     def excluded(self, source_id: int, name: str) -> str | None:
         """Why the name must not be prefetched, nor kept; blocking, cheap, never raises."""
-        return self._bound[source_id].asked.why_excluded(name)
+        return self.bound[source_id].asked.why_excluded(name)
 
     # ---- for readers ------------------------------------------------------------------------
 
