@@ -1,7 +1,7 @@
 """The CacheLayer actor: the only writer of the layers and of the view that readers see."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -9,7 +9,7 @@ from attrs import evolve
 from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.kept import CacheKept
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
-from prefetch_scheduler.actors.ports import Address
+from prefetch_scheduler.actors.ports import Address, Follower
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
@@ -26,6 +26,7 @@ from prefetch_scheduler.policies.cache_events import (
     Refused,
     Removed,
     Resident,
+    Restore,
     Stored,
     Unpin,
     Withdraw,
@@ -62,6 +63,7 @@ class CacheLayer(EngineActor):
         planner, metrics: told what happens.
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
+        followers: told what is resident, e.g. a store that keeps it over a restart.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class CacheLayer(EngineActor):
         metrics: Address,
         publish: Callable[[HostEvent], None],
         kept: CacheKept | None = None,
+        followers: Sequence[Follower] = (),
     ) -> None:
         super().__init__(home)
+        self._followers = followers
         self._machine = CacheLayers(config)
         self._view = view
         self._planner = planner
@@ -112,6 +116,7 @@ class CacheLayer(EngineActor):
             self._on_command(Put(entry), now)
         for epoch, pattern in self._view.board.marks():
             self._marks[epoch] = pattern
+            self._kept.restoring.changed(pattern)
             self._on_command(Invalidate(pattern, epoch), now)
         # Nothing has happened but what left the cache: stories and the planner are told no more.
         self._events = [event for event in self._events if not isinstance(event, Note)]
@@ -145,7 +150,10 @@ class CacheLayer(EngineActor):
                 if not message.epoch:  # by message, from a host that does not see the board
                     message = evolve(message, epoch=self._view.board.note(message.pattern))
                 self._marks[message.epoch] = message.pattern
+                self._kept.restoring.changed(message.pattern)
                 self._on_command(message, now)
+            case Restore():
+                self._restore(message, now)
             case Acknowledged(epoch):
                 pattern = self._marks.pop(epoch, None)
                 self._on_command(message, now)
@@ -160,6 +168,18 @@ class CacheLayer(EngineActor):
         if isinstance(message, Drain):
             self.after_batch()
         return None
+
+    def _restore(self, message: Restore, now: float) -> None:
+        """Take back what was kept over a restart, but for what has changed since the start."""
+        restoring = self._kept.restoring
+        admitted = tuple(e for e in message.entries if restoring.admits(e.stored))
+        self._on_command(Restore(admitted), now)
+        for entry in message.entries:
+            if entry.stored not in self._entries:  # changed, or no room: it need not be kept
+                for follower in self._followers:
+                    follower.gone(entry.stored)
+        if message.last:
+            restoring.end()
 
     def _retire(self, session: str) -> None:
         """Let an ended session's tally go, later, when nobody adds to it any more."""
@@ -222,8 +242,12 @@ class CacheLayer(EngineActor):
             match effect:
                 case Publish(stored, entry):
                     entries[stored] = entry
+                    for follower in self._followers:
+                        follower.resident(entry)
                 case Withdraw(stored):
                     entries.pop(stored, None)
+                    for follower in self._followers:
+                        follower.gone(stored)
                 case _ if isinstance(effect, CacheNotice):
                     self._notices.append(effect)
                 case _ if isinstance(effect, MetricsEvent):

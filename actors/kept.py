@@ -18,6 +18,7 @@ from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.restoring import Restoring
 
 
 class AskedDemand:
@@ -111,6 +112,8 @@ class CacheKept:
     """Tallies of ended sessions; a reader may be about to add to one."""
     puts: list[Put] = field(factory=list)
     """Those taken whose outcome the planner has not been told."""
+    restoring: Restoring = field(factory=lambda: Restoring(over=True))
+    """What must not come back any more; over where no store keeps anything over a restart."""
 
     def pin(self, stored: str, session: str) -> None:
         """A session keeps a key from now on."""

@@ -5,7 +5,7 @@ and get the answer named here.
 
 ================  ==========================================================================
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
-                  `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
+                  `Revalidate`, `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
                   `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`, `PinKey`,
                   `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
@@ -33,6 +33,7 @@ from prefetch_scheduler.policies.cache_events import (
     Put,
     Resident,
     Restamp,
+    Restore,
     Unpin,
 )
 from prefetch_scheduler.policies.metrics_events import Events
@@ -48,6 +49,7 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEvent,
     ProjectSwitched,
     Retry,
+    Revalidate,
     SessionEnded,
     SessionStarted,
     Submit,
@@ -187,7 +189,9 @@ __all__ = [
     "ResetPool",
     "Resident",
     "Restamp",
+    "Restore",
     "Retry",
+    "Revalidate",
     "SessionEnded",
     "SessionStarted",
     "StoryQuery",

@@ -27,6 +27,9 @@ class Health:
     """Threads that are in a source's own code now."""
     dead_letters: Mapping[str, int]
     """Messages that nobody will handle, by type."""
+    cold_store: str = "memory"
+    """Where the cache is kept over a restart: `sqlite`; `memory`: it is not, with the reason where
+    that is not what the configuration says."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
@@ -62,4 +65,12 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
         stuck_loads=dict(status.stuck) if status is not None else {},
         stuck_threads=runtime.system.stuck_threads(),
         dead_letters=runtime.system.dead_letters.counts(),
+        cold_store=_cold_store(runtime),
     )
+
+
+def _cold_store(runtime: "Runtime") -> str:
+    cold = runtime.cold
+    if cold is None:
+        return "memory"
+    return "sqlite" if cold.reason is None else f"memory: {cold.reason}"

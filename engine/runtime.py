@@ -46,12 +46,15 @@ from prefetch_scheduler.actors.reply import ActorCrashed, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
+from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
+from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
@@ -65,6 +68,7 @@ from prefetch_scheduler.policies.errors import (
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
+from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -126,7 +130,8 @@ class Runtime:
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
         }
         self.subscribers = Subscribers(self.system.slots("callbacks"))
-        self.reader = Reader(self.view, registry, self.cache, self.clock)
+        leniency = Leniency(self.view, registry, self.clock, self.planner.tell, self.count)
+        self.reader = Reader(self.view, registry, self.cache, self.clock, leniency)
         self.ledgers = Ledgers(Accounting(config), StoryBook())
         self.direct = DirectLoader(
             registry,
@@ -139,6 +144,10 @@ class Runtime:
         self.failure: str | None = None
         self._planner_kept = PlannerKept()
         self._cache_kept = CacheKept()
+        self.cold = self._cold_store()
+        """What keeps the cache over a restart; None: nothing does."""
+        self.watch = self._folder_watch()
+        """What watches the folders of cached files; None: nothing does."""
         self._blockers: set[int] = set()
         self._held: list[tuple[Address, Any]] = []
         self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
@@ -153,6 +162,8 @@ class Runtime:
         self._state = "running"
         _RUNNING.add(self)
         try:
+            for follower in self._followers():
+                follower.start()
             self.system.start(
                 list(self._specs()),
                 rule=self.care.rule,
@@ -161,8 +172,41 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
+            for follower in self._followers():
+                follower.stop(QUERY_S)
             raise
         self.sources.open()
+
+    def _followers(self) -> list[ColdStore | FolderWatch]:
+        return [follower for follower in (self.cold, self.watch) if follower is not None]
+
+    def _folder_watch(self) -> FolderWatch | None:
+        if not self.config.cache.watch:
+            return None
+        require_watchdog()
+        name = f"prefetch-{self.system.engine_id}-watch"
+        return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
+
+    def _file_changed(self, key: str) -> None:
+        """As when the host says so."""
+        pattern = exactly(key)
+        self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
+
+    def _cold_store(self) -> ColdStore | None:
+        rules = self.config.cache
+        if rules.cold_store == "memory":
+            return None
+        self._cache_kept.restoring = Restoring()
+        return ColdStore(
+            cold_path(rules.cold_path),
+            items=self.config.cold_cache_size,
+            size=rules.cold_max_bytes,
+            registry=self.registry,
+            clock=self.clock,
+            restore=self.cache.tell,
+            count=self.count,
+            name=f"prefetch-{self.system.engine_id}-cold",
+        )
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
@@ -171,7 +215,10 @@ class Runtime:
         self._state = "stopped"
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
+        end = time.monotonic() + timeout
         left = self.system.stop(timeout)
+        for follower in self._followers():  # nobody tells them anything any more
+            left += follower.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
@@ -181,6 +228,7 @@ class Runtime:
 
     def _specs(self) -> Iterable[ChildSpec]:
         config, table = self.config, self.registry.table
+        followers = self._followers()
 
         def planner(home: Any) -> Any:
             return Planner.start(
@@ -205,6 +253,7 @@ class Runtime:
                 metrics=self.metrics,
                 publish=self.publish,
                 kept=self._cache_kept,
+                followers=followers,
             )
 
         def metrics(home: Any) -> Any:

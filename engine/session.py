@@ -27,6 +27,7 @@ from prefetch_scheduler.policies.errors import (
     InvalidPrediction,
     LoadTimeout,
     PrefetchError,
+    ResourceUnavailable,
 )
 from prefetch_scheduler.policies.keys import exactly, plain_key
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
@@ -123,7 +124,11 @@ class Session:
                 " use `await aget(...)` here"
             )
         left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
-        return self._wait(self._runtime.reader.start(self._reading, name, seen), left)
+        read = self._runtime.reader.start(self._reading, name, seen)
+        try:
+            return self._wait(read, left)
+        except (ResourceUnavailable, LoadTimeout):
+            return self._despite(read)
 
     async def aget(self, key: str, *, timeout: float | None = None) -> Content:
         """As `get`, for coroutines. A hit needs no switch of task."""
@@ -133,7 +138,11 @@ class Session:
         if content is not None:
             return content
         left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
-        return await self._await(self._runtime.reader.start(self._reading, name, seen), left)
+        read = self._runtime.reader.start(self._reading, name, seen)
+        try:
+            return await self._await(read, left)
+        except (ResourceUnavailable, LoadTimeout):
+            return self._despite(read)
 
     def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> list[Content]:
         """Several resources at once, in order; the first error is raised once all have ended.
@@ -205,9 +214,19 @@ class Session:
 
     def _caught(self, read: Read, reply: "_Asked | None", left: "_Left") -> Content | BaseException:
         try:
-            return self._wait(read, left, reply)
+            try:
+                return self._wait(read, left, reply)
+            except (ResourceUnavailable, LoadTimeout):
+                return self._despite(read)
         except PrefetchError as error:
             return error
+
+    def _despite(self, read: Read) -> Content:
+        """In an `except` clause: what its source allows to be served instead; else the error."""
+        content = self._runtime.reader.despite(self._reading, read.key)
+        if content is None:
+            raise  # noqa: PLE0704 - the error in hand
+        return content
 
     def _wait(self, read: Read, left: "_Left", asked: "_Asked | None" = None) -> Content:
         runtime = self._runtime

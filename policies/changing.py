@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from prefetch_scheduler.policies import demanding, ending, loading, submitting
+from prefetch_scheduler.policies import demanding, ending, loading, reloading, submitting
 from prefetch_scheduler.policies.cache_events import (
     Accessed,
     Acknowledged,
@@ -19,7 +19,7 @@ from prefetch_scheduler.policies.cache_events import (
 )
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.errors import PrefetchError
-from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
+from prefetch_scheduler.policies.flights import Flight, Rank, State
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
@@ -245,7 +245,7 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
         case Removed():
             s.resident.pop(notice.stored, None)
             if notice.cause is RemovalCause.INVALIDATED and (notice.was_read or notice.pinned):
-                reload(s, notice, now)
+                reloading.reload(s, notice, now)
         case Invalidated():
             _invalidated(s, notice)
         case Holding():
@@ -295,39 +295,3 @@ def _invalidated(s: PlannerState, notice: Invalidated) -> None:
         if flight.dispatched and flight.epoch < notice.epoch:
             flight.overtaken = True
     s.emit(ToCache(Acknowledged(notice.epoch)))
-
-
-def reload(s: PlannerState, notice: Removed, now: float) -> None:
-    """What was read and has changed is loaded again in the background (decision D31)."""
-    key = public_key(notice.stored)
-    sources = s.prefetch_sources(key)
-    if not (sources and s.reloads_on_change) or notice.stored in s.flights.live:
-        return
-    if notice.session not in s.sessions:
-        return
-    allowance = s.config.execution.max_background_tokens
-    reloads = [f for f in s.flights.live.values() if f.cause is Cause.RELOAD]
-    if sum(f.tokens for f in reloads) + notice.tokens > allowance:
-        s.note(key, "not reloaded", Reason.BACKGROUND_TOKENS_EXCEEDED, notice.session)
-        return
-    flight = Flight(
-        id=s.flights.next_id(),
-        stored=notice.stored,
-        key=key,
-        name=key.partition(":")[2],
-        sources=s.table.by_kind[kind_of(key)],
-        source_at=s.first_prefetch_source(key),
-        cause=Cause.RELOAD,
-        rank=Rank(Priority.P3, 1.0, key),
-        pool=Pool.P3,
-        lane=Lane.BACKGROUND,
-        session=notice.session,
-        created_at=now,
-        ready_at=now + s.config.background_start_delay_ms / 1000,
-        tokens=notice.tokens,
-        reason="changed after it was read",
-        wants={notice.session: Want(notice.session, Cause.RELOAD)},
-    )
-    s.flights.add(flight)
-    s.enqueue(flight)
-    s.note(key, "reload queued", "changed after it was read", notice.session)

@@ -39,6 +39,7 @@ from prefetch_scheduler.policies.cache_events import (
     Refused,
     Resident,
     Restamp,
+    Restore,
     Stored,
     Unpin,
     Withdraw,
@@ -101,6 +102,9 @@ class CacheLayers:
         match command:
             case Put():
                 self._put(command, now)
+            case Restore(entries):
+                for entry in entries:
+                    self._restore(entry, now)
             case Invalidate():
                 self._invalidate(command, now)
             case Acknowledged(epoch):
@@ -210,6 +214,15 @@ class CacheLayers:
         # A prefetch without its token was read from the planner's answer, before it came here.
         read = demanded or not entry.first_read
         residents.insert(entry, now, read=read, freq=freq + demanded)
+
+    def _restore(self, entry: Entry, now: float) -> None:
+        """It is checked when it is read, as every entry is; what is there already is newer."""
+        residents, stored = self._residents, entry.stored
+        if stored in residents.nodes or self._marks.covers(stored, entry.epoch):
+            return
+        if residents.restore(entry, now):
+            residents.out.append(Stored(stored, 0, entry))
+            self._note(stored, "restored", "kept over a restart", entry.session)
 
     def _keeps(self, old: Node, entry: Entry) -> bool:
         """Whether what is there is as good as what is put: the same, or asked for later."""

@@ -15,6 +15,7 @@ from prefetch_scheduler.policies import (
     dispatching,
     following,
     loading,
+    reloading,
     submitting,
 )
 from prefetch_scheduler.policies.cache_events import CacheReport
@@ -32,6 +33,7 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEvent,
     PlannerTick,
     ProjectSwitched,
+    Revalidate,
     SessionEnded,
     SessionStarted,
     Submit,
@@ -93,6 +95,8 @@ class PlannerMachine:
                 self._tick(now)
             case Forsake():
                 demanding.on_forsake(s, event)
+            case Revalidate():
+                reloading.on_revalidate(s, event, now)
             case CancelPlan():
                 changing.on_cancel_plan(s, event, now)
             case ContextChanged():

@@ -75,6 +75,19 @@ class Demand:
 
 
 @frozen
+class Revalidate:
+    """A reader was served content past its age: load it again in the background.
+
+    Nothing is done where that is under way, the key is unavailable, or the content is not past its
+    age any more.
+    """
+
+    session: str
+    key: str
+    stored: str
+
+
+@frozen
 class Forsake:
     """The reader of this ticket waits no longer."""
 
@@ -167,6 +180,7 @@ PlannerEvent = (
     Submit
     | Demand
     | Forsake
+    | Revalidate
     | CancelPlan
     | SessionStarted
     | SessionEnded

@@ -89,6 +89,19 @@ class Residents:
         else:
             self._enter(node, self.hot if read else self.warm, now)
 
+    def restore(self, entry: Entry, now: float) -> bool:
+        """Add an entry kept over a restart, in cold. False: there is no room."""
+        cold = self.cold
+        pinned = entry.stored in self.pins
+        if not pinned and cold.limit is not None and cold.count >= cold.limit:
+            return False
+        node = Node(entry, read=True)
+        self.nodes[entry.stored] = node
+        if PARTITION in entry.stored:
+            self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
+        self._enter(node, self.pinned if pinned else cold, now)
+        return True
+
     def drop(self, node: Node, cause: RemovalCause, why: str = "") -> bool:
         """Remove an entry. A replaced one stays published until the new one is. Was it read?"""
         stored, key = node.entry.stored, public_key(node.entry.stored)
