@@ -26,7 +26,6 @@ from prefetch_scheduler.policies.cache_events import (
     Refused,
     Removed,
     Resident,
-    Stored,
     Unpin,
     Withdraw,
 )
@@ -91,11 +90,12 @@ class CacheLayer(EngineActor):
         self._drain_at: float | None = None
 
     def on_start(self) -> None:
+        earlier, self._kept.layers = self._kept.layers, self._machine
         if self.home.incarnation > 1:
-            self._rebuild()
+            self._rebuild(earlier)
         self._drain_at = self.now + self._drain_every
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, earlier: CacheLayers | None) -> None:
         """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still, and are carried out: what they
@@ -103,19 +103,14 @@ class CacheLayer(EngineActor):
         writes where nobody reads.
         """
         self._entries = self._view.entries = dict(self._view.entries)
-        entries = list(self._entries.values())
         now = self.now
         for session, keys in self._kept.pins.items():
             for stored in keys:
                 self._on_command(Pin(stored, session), now)
-        for entry in entries:
-            self._on_command(Put(entry), now)
+        self._apply(self._machine.take_over(list(self._entries.values()), earlier, now))
         for epoch, pattern in self._view.board.marks():
             self._marks[epoch] = pattern
             self._on_command(Invalidate(pattern, epoch), now)
-        # Nothing has happened but what left the cache: stories and the planner are told no more.
-        self._events = [event for event in self._events if not isinstance(event, Note)]
-        self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
         # The planner waits for their outcome, and loads them again where they are still wanted.
         lost, self._kept.puts = self._kept.puts, []
         for put in lost:
