@@ -122,6 +122,8 @@ class Planner(EngineActor):
         self._aside: list[Envelope[Any]] = []
         self._taken: Any = None
         """The message in hand, with the ticket that it is answered by."""
+        self._going_on = False
+        """Whether a tick is on its way that goes on with a large plan."""
         self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
@@ -186,6 +188,8 @@ class Planner(EngineActor):
                 for notice in notices:
                     if isinstance(notice, Invalidated):
                         self._adoption.invalidated(notice)
+            case PlannerTick():
+                self._going_on = False
             case PoolReport():
                 message = self._of_now(message)
                 if message is None:
@@ -289,7 +293,7 @@ class Planner(EngineActor):
                 return effect
 
     def next_deadline(self) -> float | None:
-        due = self.machine.next_deadline()
+        due = None if self._going_on else self.machine.next_deadline()
         if self._adopt_by is None:
             return due
         return self._adopt_by if due is None else min(due, self._adopt_by)
@@ -303,6 +307,9 @@ class Planner(EngineActor):
 
     def after_batch(self) -> None:
         self._send()
+        if self.machine.drafting and not self._going_on:
+            # A tick for each step, behind what waits by now: nobody waits for more than a step.
+            self._going_on = self.home.address.inbox.put(Envelope(PlannerTick()))
 
     def _send(self) -> None:
         effects, self._effects = self._effects, []

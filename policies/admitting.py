@@ -52,17 +52,20 @@ def admit(
     for item in plan.items:
         if item.role in pinned:
             _pin(s, session, item)
+        flight = s.flights.live.get(item.stored)
+        over = item.reason is Reason.PENDING and flight is None  # it ended while this was planned
         expected = (
-            item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED
+            item.priority <= Priority.P1
+            and pending.depth == 0
+            and item.reason is not Reason.CACHED
+            and not over
         )
         if expected:
             _expect(state, item)
         want = Want(session.id, pending.cause, state.id, pending.depth)
-        if item.reason is Reason.PENDING:
-            flight = s.flights.live.get(item.stored)
-            if flight is not None:
-                s.flights.want(flight, want)
-                _rank_anew(s, flight, item)
+        if flight is not None and (item.reason is Reason.PENDING or item.admitted):
+            s.flights.want(flight, want)
+            _rank_anew(s, flight, item)
         elif item.admitted:
             _enqueue(s, session, item, want, now)
         elif item.lane is Lane.DEFERRED:

@@ -38,7 +38,7 @@ from prefetch_scheduler.policies.planner_events import (
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.sessions import PendingPlan, SessionState
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Lane,
@@ -70,17 +70,18 @@ def cross_overdue(s: PlannerState, now: float) -> None:
     """No submit came under the new context: nothing of the old one is wanted any more."""
     for name in [name for name, due in s.crossing.items() if due <= now]:
         del s.crossing[name]
+        for pending in [p for p in s.pending.values() if p.session == name and p.large]:
+            if pending.replaces and not pending.admitted:  # submitted under the old context
+                submitting.give_up(s, pending, Reason.CONTEXT_CHANGED)
         for flight in s.flights.wanted_by(name):
             ending.drop_want(s, flight, name, Reason.CONTEXT_CHANGED)
 
 
 def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
     """The host takes a submit back: what only that plan wanted is dropped."""
-    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     for pending in [p for p in s.pending.values() if p.ticket is event.ticket]:
-        pending.predictions = ()
-        pending.replaces = False
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending, now)
+    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     if plan is None:
         return
     for flight in s.flights.wanted_by(plan.session):
@@ -89,6 +90,15 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
     # What a later submit took over goes on for that one; this one counts on nothing any more.
     for stored in sorted(plan.outstanding):
         ending.settle(s, plan, stored, ok=False)
+
+
+def _plan_nothing(s: PlannerState, pending: PendingPlan, now: float) -> None:
+    """Nobody wants it any more; one whose loads are queued already is told of first."""
+    submitting.finish_draft(s, pending)
+    if not pending.admitted:
+        pending.predictions = ()
+        pending.replaces = False
+        submitting.plan_now(s, pending, {}, now)
 
 
 # ---- sessions -------------------------------------------------------------------------------
@@ -144,8 +154,7 @@ def prefill(
 def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
     s.crossing.pop(event.session, None)
     for pending in [p for p in s.pending.values() if p.session == event.session]:
-        pending.predictions = ()
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending, now)
     for flight in [f for f in s.flights.live.values() if event.session in f.pin_for]:
         _unpin_flight(s, flight, event.session)
     for flight in s.flights.wanted_by(event.session):

@@ -65,6 +65,8 @@ class PlannerMachine:
         s = self.state
         s.now, s.wall, s.today = now, wall, today
         self._on(event, now)
+        if isinstance(event, PlannerTick):
+            submitting.draft(s)
         dispatching.pump(s, now)
         submitting.publish_plans(s)
         effects, s.out = s.out, []
@@ -121,9 +123,16 @@ class PlannerMachine:
         changing.cross_overdue(self.state, now)
         dispatching.expire_unstarted(self.state, now)
 
+    @property
+    def drafting(self) -> bool:
+        """Whether a large plan is being made in steps: one for each `PlannerTick`."""
+        return bool(self.state.drafts)
+
     def next_deadline(self) -> float | None:
         """The engine time at which `PlannerTick` is wanted, or None."""
         s = self.state
+        if s.drafts:
+            return s.now
         due = [pending.deadline for pending in s.pending.values()]
         due.extend(islice(s.crossing.values(), 1))
         start = dispatching.next_start(s)

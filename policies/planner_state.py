@@ -27,6 +27,7 @@ from prefetch_scheduler.policies.sessions import (
 )
 from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.steps import Steps
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.vocabulary import PolicyName, Pool
@@ -70,6 +71,9 @@ class PlannerState:
     plans_limit: int = field(init=False, default=PLANS_LIMIT)
     """At so many plans, those of which nothing can come any more are forgotten."""
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
+    """What waits for its survey, or is being planned in steps."""
+    drafts: OrderedDict[int, Steps[None]] = field(init=False, factory=OrderedDict)
+    """Of the pending ones those that are worked on in steps, the next one first."""
     made: list[MadePlan] = field(init=False, factory=list)
     """Plans made while the event in hand was handled."""
     expanding: OrderedDict[int, Expanding] = field(init=False, factory=OrderedDict)
