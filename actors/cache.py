@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.desk import ChangeDesk, ChangeWaiting
 from prefetch_scheduler.actors.kept import CacheKept
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
 from prefetch_scheduler.actors.ports import Address
@@ -61,6 +62,7 @@ class CacheLayer(EngineActor):
         planner, metrics: told what happens.
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
+        desk: where changes wait that `ChangeWaiting` speaks of.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class CacheLayer(EngineActor):
         metrics: Address,
         publish: Callable[[HostEvent], None],
         kept: CacheKept | None = None,
+        desk: ChangeDesk | None = None,
     ) -> None:
         super().__init__(home)
         self._machine = CacheLayers(config)
@@ -85,6 +88,7 @@ class CacheLayer(EngineActor):
         self._notices: list[CacheNotice] = []
         self._events: list[MetricsEvent] = []
         self._kept = kept if kept is not None else CacheKept()
+        self._desk = desk if desk is not None else ChangeDesk(view.board.discard)
         self._entries = view.entries
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
@@ -128,6 +132,11 @@ class CacheLayer(EngineActor):
         view = self._view
         if view.reads or view.first_reads or isinstance(message, Drain | EndSession):
             self._drain(now, retired=isinstance(message, Drain))
+        if isinstance(message, ChangeWaiting):
+            change = self._desk.take(message)
+            if change is None:
+                return None
+            message = change
         match message:
             case Drain():
                 pass

@@ -22,6 +22,7 @@ from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 from attrs import frozen
 
 from prefetch_scheduler.actors.children import HealthQuery
+from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
     CacheCommand,
@@ -129,8 +130,8 @@ class AlertsQuery:
     """Ask Metrics for the alerts that stand; answered with a mapping session -> breaches."""
 
 
-PlannerMessage = PlannerEvent | UnderWay | PlannerStatusQuery
-CacheMessage = CacheCommand | Drain | CacheStatusQuery
+PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
+CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
 
 PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, HostBusy, HostIdle, CacheReport)
@@ -158,6 +159,7 @@ __all__ = [
     "CacheStatusQuery",
     "CancelLoad",
     "CancelPlan",
+    "ChangeWaiting",
     "ContextChanged",
     "Demand",
     "Drain",
@@ -192,6 +194,7 @@ __all__ = [
     "SessionStarted",
     "StoryQuery",
     "Submit",
+    "SubmitWaiting",
     "SurveyNames",
     "Surveyed",
     "TakeOver",

@@ -15,6 +15,7 @@ from attrs import evolve
 from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
+from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
 from prefetch_scheduler.actors.ports import Address
@@ -45,6 +46,7 @@ from prefetch_scheduler.policies.planner_events import (
     Refuse,
     Retry,
     SessionEnded,
+    Shed,
     Submit,
     Tell,
     ToCache,
@@ -85,7 +87,7 @@ ADOPT_S = 0.1
 _ALWAYS = (PlannerTick, PoolReport, CacheReport, UnderWay)
 """What is handled while others are kept aside: it tells what has happened, and asks for nothing."""
 
-_ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone)
+_ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone, Shed)
 
 
 class Planner(EngineActor):
@@ -97,6 +99,7 @@ class Planner(EngineActor):
         current: the entry of a cache key, and its content if that is fresh.
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
+        desk: where submits wait that `SubmitWaiting` speaks of.
     """
 
     def __init__(
@@ -112,10 +115,12 @@ class Planner(EngineActor):
         current: Callable[[str], tuple[Entry | None, Content | None]],
         publish: Callable[[HostEvent], None],
         kept: PlannerKept | None = None,
+        desk: SubmitDesk | None = None,
     ) -> None:
         super().__init__(home)
         self.machine = PlannerMachine(config, table, home.incarnation)
         self._kept = kept if kept is not None else PlannerKept()
+        self._desk = desk if desk is not None else SubmitDesk()
         self._adoption: Adoption | None = None
         self._adopt_by: float | None = None
         """Until when the pools are waited for; None: they are not."""
@@ -159,6 +164,11 @@ class Planner(EngineActor):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
             return self._status()
+        if isinstance(message, SubmitWaiting):
+            submit = self._desk.take(message)
+            if submit is None:
+                return None  # withdrawn
+            message = submit
         later = False
         if reply is not NO_REPLY:
             message, later = self._with_ticket(message, reply)
@@ -361,6 +371,8 @@ class Planner(EngineActor):
             case Refuse():
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)
+            case Shed():
+                effect.ticket.item_shed(effect.key, effect.reason)
             case Done():
                 if effect.ticket is not None:
                     effect.ticket.set(None)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from prefetch_scheduler.actors.children import ChildHealth
+from prefetch_scheduler.actors.inbox import DEFAULT_BOUND
+from prefetch_scheduler.policies.admitting import MOST_QUEUED
+from prefetch_scheduler.policies.vocabulary import Pool
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.runtime import Runtime
@@ -20,7 +23,9 @@ class Health:
     reason: str | None
     actors: tuple[ChildHealth, ...]
     queues: Mapping[str, tuple[int, int]]
-    """Name -> (waiting, bound) of every inbox and of the planner's background queue."""
+    """Name -> (waiting, bound) of every inbox and of the planner's queues: `submits` counts the
+    predictions that wait to be planned, `waiting-p0` and so on the loads that wait for a slot. P0
+    to P2 share one bound."""
     stuck_loads: Mapping[str, int]
     """Source -> loads that are past their time and have not ended."""
     stuck_threads: tuple[str, ...]
@@ -45,15 +50,16 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
     status = runtime.planner_status()
     addresses = (runtime.planner, runtime.cache, runtime.metrics, *runtime.pools.values())
     queues = {address.name: address.fill() for address in addresses}
+    queues["submits"] = runtime.desk.fill()
     state: str = tree.state
     reason: str | None = tree.reason
     if status is None:
         state = "degraded" if state == "ok" else state
         reason = reason or "the planner does not answer"
     else:
-        bound = runtime.config.max_background_queue
+        bounds = {Pool.P3: runtime.config.max_background_queue, Pool.DEMAND: DEFAULT_BOUND}
         for pool, waiting in status.queued.items():
-            queues[f"waiting-{pool}"] = (waiting, bound if pool == "p3" else waiting)
+            queues[f"waiting-{pool}"] = (waiting, bounds.get(pool, MOST_QUEUED))
     return Health(
         state=state,
         reason=reason,

@@ -349,8 +349,7 @@ class Session:
         self._invalidate(exactly(self._name(key).key))
 
     def _invalidate(self, pattern: str) -> None:
-        epoch = self._runtime.view.board.note(pattern)
-        self._runtime.tell_cache(Invalidate(pattern, epoch, session=self.id))
+        self._runtime.changed(pattern, self.id)
 
     def pin(self, key: str) -> None:
         """Load a key if need be and keep it until it is unpinned or the session ends.

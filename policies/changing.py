@@ -77,10 +77,10 @@ def cross_overdue(s: PlannerState, now: float) -> None:
             ending.drop_want(s, flight, name, Reason.CONTEXT_CHANGED)
 
 
-def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
+def on_cancel_plan(s: PlannerState, event: CancelPlan) -> None:
     """The host takes a submit back: what only that plan wanted is dropped."""
     for pending in [p for p in s.pending.values() if p.ticket is event.ticket]:
-        _plan_nothing(s, pending, now)
+        _plan_nothing(s, pending)
     plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     if plan is None:
         return
@@ -92,13 +92,13 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
         ending.settle(s, plan, stored, ok=False)
 
 
-def _plan_nothing(s: PlannerState, pending: PendingPlan, now: float) -> None:
+def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:
     """Nobody wants it any more; one whose loads are queued already is told of first."""
     submitting.finish_draft(s, pending)
     if not pending.admitted:
         pending.predictions = ()
         pending.replaces = False
-        submitting.plan_now(s, pending, {}, now)
+        submitting.plan_now(s, pending)
 
 
 # ---- sessions -------------------------------------------------------------------------------
@@ -151,10 +151,10 @@ def prefill(
     submitting.request(s, session.id, predictions, terms, Cause.PREFILL, now)
 
 
-def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
+def on_session_ended(s: PlannerState, event: SessionEnded) -> None:
     s.crossing.pop(event.session, None)
     for pending in [p for p in s.pending.values() if p.session == event.session]:
-        _plan_nothing(s, pending, now)
+        _plan_nothing(s, pending)
     for flight in [f for f in s.flights.live.values() if event.session in f.pin_for]:
         _unpin_flight(s, flight, event.session)
     for flight in s.flights.wanted_by(event.session):

@@ -88,7 +88,7 @@ class PlannerMachine:
                     )
                 submitting.on_submit(s, event, now)
             case Surveyed():
-                submitting.on_surveyed(s, event, now)
+                submitting.on_surveyed(s, event)
             case Expanded():
                 following.on_expanded(s, event, now)
             case PlannerTick():
@@ -96,13 +96,13 @@ class PlannerMachine:
             case Forsake():
                 demanding.on_forsake(s, event)
             case CancelPlan():
-                changing.on_cancel_plan(s, event, now)
+                changing.on_cancel_plan(s, event)
             case ContextChanged():
                 changing.on_context_changed(s, event, now)
             case SessionStarted():
                 changing.on_session_started(s, event, now)
             case SessionEnded():
-                changing.on_session_ended(s, event, now)
+                changing.on_session_ended(s, event)
             case ProjectSwitched():
                 changing.on_project_switched(s, event.session, event.project, now)
             case UserLoggedIn():

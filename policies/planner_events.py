@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
 from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
-from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, RemovalCause
+from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, Reason, RemovalCause
 
 DEFAULT_SESSION = "default"
 
@@ -248,6 +248,15 @@ class ImmediateDone:
 
 
 @frozen
+class Shed:
+    """One item of the plan of this ticket was given up to keep a queue within its bound."""
+
+    ticket: Any = field(eq=False)
+    key: str
+    reason: Reason
+
+
+@frozen
 class Done:
     """What this ticket asked for has been taken on."""
 
@@ -320,6 +329,7 @@ PlannerEffect = (
     | Retry
     | PlanMade
     | ImmediateDone
+    | Shed
     | Done
     | Log
     | Tell

@@ -84,19 +84,19 @@ def request(
         for earlier in [p for p in s.pending.values() if p.session == session and p.replaces]:
             if not earlier.admitted:
                 pending.crossing = pending.crossing or earlier.crossing
-                _overtake(s, earlier, now)
+                _overtake(s, earlier)
     s.pending[pending.id] = pending
-    _work_on(s, pending, _ask_sources(s, pending, now))
+    _work_on(s, pending, _ask_sources(s, pending))
 
 
-def _overtake(s: PlannerState, earlier: PendingPlan, now: float) -> None:
+def _overtake(s: PlannerState, earlier: PendingPlan) -> None:
     """Plans of one session are made in the order of their submits; a large one that is not made
     yet is given up instead, since nearly all of it would be replaced at once (decision D25).
     """
     if earlier.large:
         give_up(s, earlier, Reason.REPLACED)
     else:
-        plan_now(s, earlier, {}, now)
+        plan_now(s, earlier)
 
 
 def give_up(s: PlannerState, pending: PendingPlan, reason: Reason) -> None:
@@ -150,7 +150,7 @@ def finish_draft(s: PlannerState, pending: PendingPlan) -> None:
         at_once(steps)
 
 
-def _ask_sources(s: PlannerState, pending: PendingPlan, now: float) -> Steps[None]:
+def _ask_sources(s: PlannerState, pending: PendingPlan) -> Steps[None]:
     """Ask those sources that can what they know of their names; plan at once where none can."""
     if s.config.enable_speculative_prefetch or pending.cause is not Cause.PREDICTION:
         pending.names = yield from _names_to_survey(s, pending.predictions)
@@ -177,7 +177,7 @@ def _names_to_survey(
     return tuple(names.items())
 
 
-def on_surveyed(s: PlannerState, event: Surveyed, now: float) -> None:
+def on_surveyed(s: PlannerState, event: Surveyed) -> None:
     pending = s.pending.get(event.plan_id)
     if pending is None or pending.deadline == inf:
         return  # its time ran out, and it is planned without
@@ -198,13 +198,11 @@ def plan_overdue(s: PlannerState, now: float) -> None:
         _work_on(s, pending, _plan(s, pending, {}))
 
 
-def plan_now(
-    s: PlannerState, pending: PendingPlan, surveys: Mapping[str, Survey | None], now: float
-) -> None:
+def plan_now(s: PlannerState, pending: PendingPlan) -> None:
     """Plan without another step in between, whatever had been begun of it."""
     finish_draft(s, pending)
     if not pending.admitted:
-        at_once(_plan(s, pending, surveys))
+        at_once(_plan(s, pending, {}))
 
 
 def _plan(
