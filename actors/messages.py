@@ -19,7 +19,7 @@ The rest is what the actors tell each other: `PoolCommand` to a pool, `PoolRepor
 from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 """
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefetch_scheduler.actors.children import HealthQuery
 from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
@@ -94,7 +94,9 @@ class PlannerStatus:
     host_busy: bool
     next_deadline: float | None = None
     pending: int = 0
-    """Plans that wait for the sources' own estimates."""
+    """Plans that wait for the sources' own estimates, or are being made in steps."""
+    held_off: dict[str, float] = field(factory=dict)
+    """Sources that keep failing -> engine seconds until something is loaded ahead from them."""
 
 
 @frozen

@@ -453,4 +453,5 @@ class Planner(EngineActor):
             host_busy=state.host_busy,
             next_deadline=self.machine.next_deadline(),
             pending=len(state.pending),
+            held_off={names[s]: left for s, left in state.breakers.open(self.now).items()},
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefetch_scheduler.actors.children import ChildHealth
 from prefetch_scheduler.actors.inbox import DEFAULT_BOUND
@@ -32,6 +32,9 @@ class Health:
     """Threads that are in a source's own code now."""
     dead_letters: Mapping[str, int]
     """Messages that nobody will handle, by type."""
+    held_off: Mapping[str, float] = field(factory=dict)
+    """Sources that keep failing, of which nothing is loaded ahead -> engine seconds until one load
+    is tried again."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
@@ -68,4 +71,5 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
         stuck_loads=dict(status.stuck) if status is not None else {},
         stuck_threads=runtime.system.stuck_threads(),
         dead_letters=runtime.system.dead_letters.counts(),
+        held_off=dict(status.held_off) if status is not None else {},
     )

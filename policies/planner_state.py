@@ -11,6 +11,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.availability import Availability
+from prefetch_scheduler.policies.breakers import Breakers
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
@@ -58,6 +59,7 @@ class PlannerState:
     surveying: bool = field(init=False)
     """Whether there is a source that has to be asked about its names before a plan."""
     availability: Availability = field(init=False)
+    breakers: Breakers = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
     habits: Habits = field(init=False, factory=Habits)
@@ -97,6 +99,7 @@ class PlannerState:
         self.unstarted = Unstarted(self.flights)
         self.surveying = any(source.surveys for source in self.table.infos)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
+        self.breakers = Breakers(run.unavailable_min_s, run.unavailable_max_s)
 
     # ---- effects --------------------------------------------------------------------------
 
