@@ -36,6 +36,7 @@ SEED = 8
 PAUSE_S = 0.002
 KILL_EVERY_S = 10.0
 PARTS = 20
+KEYS = 3_000
 ROLES = ("main_file", "related_file", "documentation", "error_context")
 
 
@@ -55,7 +56,7 @@ class Host:
         while not self.over.wait(PAUSE_S):
             kind = "flaky" if pick.random() < 0.02 else "k"
             try:
-                session.get(f"{kind}:{int(pick.paretovariate(0.7)) % 5_000}", timeout=5)
+                session.get(f"{kind}:{int(pick.paretovariate(0.7)) % KEYS}", timeout=5)
             except PrefetchError:
                 self.errors += 1
             self.reads += 1
@@ -66,7 +67,7 @@ class Host:
         while not self.over.wait(PAUSE_S):
             turn += 1
             session = self.engine.session(f"s{turn // 200 % 7}")
-            keys = {f"k:{int(pick.paretovariate(0.5)) % 20_000}" for _ in range(20)}
+            keys = {f"k:{int(pick.paretovariate(0.5)) % KEYS}" for _ in range(20)}
             session.submit(
                 [Prediction(key, pick.choice(ROLES), pick.uniform(0.3, 1)) for key in sorted(keys)]
             )
@@ -79,7 +80,7 @@ class Host:
     def edit(self, seed: int) -> None:
         pick = random.Random(seed)
         while not self.over.wait(PAUSE_S):
-            key = f"k:{int(pick.paretovariate(0.7)) % 5_000}"
+            key = f"k:{int(pick.paretovariate(0.7)) % KEYS}"
             if pick.random() < 0.1:
                 self.engine.put(key, "edited " * pick.randrange(50))
             else:
