@@ -17,9 +17,8 @@ from prefetch_scheduler.engine import (
 )
 from prefetch_scheduler.policies import admitting
 from prefetch_scheduler.policies.config import Config, Execution
-from prefetch_scheduler.policies.planner_events import CancelPlan
+from prefetch_scheduler.policies.planner_events import CancelPlan, Shed, Submit
 from prefetch_scheduler.policies.planner_events import SessionEnded as EndSession
-from prefetch_scheduler.policies.planner_events import Shed, Submit
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.steps import STEP
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
@@ -135,7 +134,8 @@ def test_what_the_queues_have_no_room_for_is_shed_by_value_and_told(
     second = world.submit(
         [p(f"file:b{n}", tokens=1, confidence=0.9) for n in range(8)], session="t"
     )
-    assert first.plan is not None and second.plan is not None
+    assert first.plan is not None
+    assert second.plan is not None
     assert {s.key for s in shed} <= {f"file:a{n}" for n in range(12)}
     assert all(s.ticket is first and s.reason is Reason.QUEUE_FULL for s in shed)
     assert len(shed) == 5  # of the 12 five run: 7 wait, and 8 more come
@@ -206,7 +206,7 @@ def test_superseded_submits_are_not_planned_and_their_handles_say_so(held: Any) 
     for early in handles[:-1]:  # known at once: nobody waits for the planner
         assert early.plan(0).rejected == {Reason.REPLACED: 1}
         assert early.wait_immediate(0) is False
-    assert host.engine.planner.fill()[0] == 1
+    assert host.engine._runtime.desk.fill()[0] == 1
     host.gate.set()
     assert [item.key for item in handles[-1].plan().items] == ["k:a49"]
 
