@@ -5,7 +5,7 @@ and get the answer named here.
 
 ================  ==========================================================================
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
-                  `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
+                  `CancelPlan`, `CancelKey`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
                   `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`, `PinKey`,
                   `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
@@ -39,6 +39,7 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.metrics_events import Events
 from prefetch_scheduler.policies.planner_events import (
     Answer,
+    CancelKey,
     CancelPlan,
     ContextChanged,
     Demand,
@@ -136,7 +137,7 @@ PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
 CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
 
-PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, HostBusy, HostIdle, CacheReport)
+PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
 """Planner messages that overtake queued work: what ends or outdates it.
 
 Not a change of context: it must stay behind the submits that were made before it.
@@ -159,6 +160,7 @@ __all__ = [
     "CacheMessage",
     "CacheReport",
     "CacheStatusQuery",
+    "CancelKey",
     "CancelLoad",
     "CancelPlan",
     "ChangeWaiting",

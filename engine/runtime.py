@@ -43,7 +43,7 @@ from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import ActorCrashed, Reply
+from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
@@ -401,6 +401,8 @@ class Runtime:
                 address.ask(message, timeout=ACKNOWLEDGE_S)
             except EngineDegraded:
                 self._tell(address, message)
+            except AskTimeout:  # it has been sent, and takes effect as soon as it can
+                logger.warning("the %s is slow: a call did not wait for its effect", address.name)
             except PrefetchError:
                 raise
             except Exception as error:

@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     ContextSwitched,
@@ -90,6 +91,14 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan) -> None:
     # What a later submit took over goes on for that one; this one counts on nothing any more.
     for stored in sorted(plan.outstanding):
         ending.settle(s, plan, stored, ok=False)
+
+
+def on_cancel_key(s: PlannerState, event: CancelKey) -> None:
+    """The host takes one key back, whichever submit wanted it. Pins and readers stay."""
+    session = s.session(event.session)
+    flight = s.flights.live.get(s.stored(event.key, session))
+    if flight is not None and session.id in flight.wants:
+        ending.drop_want(s, flight, session.id, Reason.HOST_CANCELLED)
 
 
 def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:

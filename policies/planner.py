@@ -21,6 +21,7 @@ from prefetch_scheduler.policies.cache_events import CacheReport
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     Demand,
@@ -97,6 +98,8 @@ class PlannerMachine:
                 demanding.on_forsake(s, event)
             case CancelPlan():
                 changing.on_cancel_plan(s, event)
+            case CancelKey():
+                changing.on_cancel_key(s, event)
             case ContextChanged():
                 changing.on_context_changed(s, event, now)
             case SessionStarted():

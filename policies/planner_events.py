@@ -92,6 +92,14 @@ class CancelPlan:
 
 
 @frozen
+class CancelKey:
+    """A session wants a key no longer: its load ends, queued or running, unless others want it."""
+
+    session: str
+    key: str
+
+
+@frozen
 class SessionStarted:
     """A session begins: its pins and prefill are loaded."""
 
@@ -168,6 +176,7 @@ PlannerEvent = (
     | Demand
     | Forsake
     | CancelPlan
+    | CancelKey
     | SessionStarted
     | SessionEnded
     | ProjectSwitched

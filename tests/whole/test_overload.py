@@ -284,3 +284,24 @@ def test_a_flood_of_changes_of_one_key_is_carried_out_as_a_few(held: Any) -> Non
     gate.set()
     assert engine.get("k:x").value == "new"
     assert sum(getattr(command, "pattern", "") == "k:x" for command in handled) == 1
+
+
+def test_a_put_does_not_fail_because_the_cache_is_slow(
+    held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = held()
+    host.gate.set()
+    engine = host.engine
+    monkeypatch.setattr("prefetch_scheduler.engine.runtime.ACKNOWLEDGE_S", 0.01)
+    machine = engine._runtime._cache_kept.layers
+    real, gate = machine.handle, threading.Event()
+
+    def slow(command: Any, now: float) -> Any:
+        gate.wait(20)
+        return real(command, now)
+
+    machine.handle = slow
+    engine.put("k:x", "given")
+    assert engine.peek("k:x") is None
+    gate.set()
+    assert engine.get("k:x").value == "given"
