@@ -114,6 +114,10 @@ class SubmitDesk:
         with self._lock:
             self._latest.pop(session, None)
 
+    def __len__(self) -> int:
+        """Submits waiting."""
+        return len(self._waiting)
+
     def fill(self) -> tuple[int, int]:
         """`(predictions waiting, most)`."""
         return self._predictions, self._most

@@ -8,6 +8,7 @@ answered, or a tenth of a second has gone by, it keeps other messages aside, in 
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,11 +33,15 @@ from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
+    CancelKey,
+    CancelPlan,
     Count,
     Demand,
     Done,
     Forsake,
+    HostBusy,
     HostEvent,
+    HostIdle,
     ImmediateDone,
     Log,
     PinKey,
@@ -54,10 +59,12 @@ from prefetch_scheduler.policies.planner_events import (
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import (
+    Expanded,
     Fetch,
     Permit,
     PoolReport,
     Sender,
+    Surveyed,
     TakeOver,
     UnderWay,
 )
@@ -81,11 +88,23 @@ def _check_key(key: str) -> None:
         raise InvalidPrediction(fault)
 
 
+def _enveloped(message: Any, reply: Reply) -> Envelope[Any]:
+    envelope = Envelope(message)
+    envelope.reply_to = reply  # type: ignore[assignment]  # any `Reply`, as in `Address`
+    return envelope
+
+
 ADOPT_S = 0.1
 """Real seconds that a new incarnation waits for the pools to say what is under way."""
 
 _ALWAYS = (PlannerTick, PoolReport, CacheReport, UnderWay)
 """What is handled while others are kept aside: it tells what has happened, and asks for nothing."""
+
+_OVERTAKE = (
+    *(PoolReport, CacheReport, UnderWay, Surveyed, Expanded, PlannerTick),
+    *(Demand, Forsake, CancelPlan, CancelKey, HostBusy, HostIdle),
+)
+"""What need not wait behind submits that were sent before it."""
 
 _ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone, Shed)
 
@@ -128,7 +147,9 @@ class Planner(EngineActor):
         self._taken: Any = None
         """The message in hand, with the ticket that it is answered by."""
         self._going_on = False
-        """Whether a tick is on its way that goes on with a large plan."""
+        """Whether a tick is on its way that goes on with a large plan, or with what is deferred."""
+        self._deferred: deque[Envelope[Any]] = deque()
+        self._catching_up = False
         self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
@@ -156,10 +177,14 @@ class Planner(EngineActor):
     def on_receive(self, message: PlannerMessage) -> Any:
         reply = self.current_reply
         if self._adopt_by is not None and not isinstance(message, _ALWAYS):
-            envelope = Envelope(message)
-            envelope.reply_to = reply  # type: ignore[assignment]  # any `Reply`, as in `Address`
-            self._aside.append(envelope)
+            self._aside.append(_enveloped(message, reply))
             return LATER
+        if not self._catching_up and self._is_deferred(message):
+            self._deferred.append(_enveloped(message, reply))
+            return LATER
+        if isinstance(message, PlannerTick):
+            self._going_on = False
+            self._catch_up()
         if isinstance(message, PlannerStatusQuery):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
@@ -176,6 +201,23 @@ class Planner(EngineActor):
         self._take(message)
         self._taken = None
         return LATER if later else None
+
+    def _is_deferred(self, message: Any) -> bool:
+        """In a flood submits wait until nothing more urgent does, and with them, in order, all that
+        must not overtake them: readers and loads go on meanwhile.
+        """
+        if isinstance(message, Demand):
+            return bool(self._deferred) and not message.stored  # which is its session's to say
+        if isinstance(message, SubmitWaiting) and len(self._desk) > 1:
+            return True
+        return bool(self._deferred) and not isinstance(message, _OVERTAKE)
+
+    def _catch_up(self) -> None:
+        """Handle one of the deferred messages."""
+        if self._deferred:
+            self._catching_up = True
+            self._receive(self._deferred.popleft())
+            self._catching_up = False
 
     def _take(self, message: Any) -> None:
         kept = self._kept
@@ -198,8 +240,6 @@ class Planner(EngineActor):
                 for notice in notices:
                     if isinstance(notice, Invalidated):
                         self._adoption.invalidated(notice)
-            case PlannerTick():
-                self._going_on = False
             case PoolReport():
                 message = self._of_now(message)
                 if message is None:
@@ -317,7 +357,7 @@ class Planner(EngineActor):
 
     def after_batch(self) -> None:
         self._send()
-        if self.machine.drafting and not self._going_on:
+        if (self.machine.drafting or self._deferred) and not self._going_on:
             # A tick for each step, behind what waits by now: nobody waits for more than a step.
             self._going_on = self.home.address.inbox.put(Envelope(PlannerTick()))
 
@@ -414,7 +454,7 @@ class Planner(EngineActor):
 
     def on_stop(self) -> None:
         """The engine ends, or is rebuilt: whoever waits is told so."""
-        self.inbox.put_back(self._aside)
+        self.inbox.put_back([*self._aside, *self._deferred])
         if self._closing is None and self.home.supervisor is not None:
             self._kept.release(self.home.address)  # stopped by somebody else: it will be replaced
             return
@@ -436,7 +476,7 @@ class Planner(EngineActor):
             out = [effect for effect in out if isinstance(effect, _ANSWERS)]
         self._effects.extend(effect for effect in out if not isinstance(effect, ToPool))
         self._guarded(self._send)
-        self.inbox.put_back(self._aside)
+        self.inbox.put_back([*self._aside, *self._deferred])
         self._kept.release(self.home.address)
         self._owed.clear()  # all of them are put back, or answered above
 

@@ -7,7 +7,7 @@ from attrs import Factory, define, field
 
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.steps import STEP
+from prefetch_scheduler.policies.steps import LARGE
 from prefetch_scheduler.policies.vocabulary import Cause
 
 PREDICTED_KEPT = 2_000
@@ -58,7 +58,7 @@ class PendingPlan:
     @property
     def large(self) -> bool:
         """Whether it is planned in steps, between which other events are handled."""
-        return len(self.predictions) > STEP
+        return len(self.predictions) > LARGE
 
 
 @define(eq=False)

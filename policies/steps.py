@@ -13,8 +13,11 @@ T = TypeVar("T")
 
 Steps = Generator[None, None, R]
 
-STEP = 128
-"""Items worked on in one step: one or two milliseconds."""
+STEP = 32
+"""Items worked on in one step: a millisecond or less."""
+
+LARGE = 128
+"""Predictions of one submit past which it is planned in steps."""
 
 
 def at_once(steps: Steps[R]) -> R:

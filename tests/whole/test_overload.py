@@ -20,15 +20,15 @@ from prefetch_scheduler.policies.config import Config, Execution
 from prefetch_scheduler.policies.planner_events import CancelPlan, Shed, Submit
 from prefetch_scheduler.policies.planner_events import SessionEnded as EndSession
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
-from prefetch_scheduler.policies.steps import STEP
+from prefetch_scheduler.policies.steps import LARGE as MOST
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
 from support.virtual import Load, World, p
 
-LARGE = 3 * STEP
+LARGE = 3 * MOST
 
 
 def many(count: int = LARGE, kind: str = "file", **more: Any) -> list[Prediction]:
-    return [p(f"{kind}:{n:05}", tokens=1, **more) for n in range(count)]
+    return [p(f"{kind}:{n:05}", **{"tokens": 1, **more}) for n in range(count)]
 
 
 # ---- plans in steps ------------------------------------------------------------------------------
@@ -39,17 +39,17 @@ def test_a_large_plan_is_the_one_that_a_small_step_would_have_made() -> None:
     handle = world.submit(many())
     assert handle.plan is None
     world.run(0)
-    whole = other.submit(many(STEP))
+    whole = other.submit(many(MOST))
     assert whole.plan is not None  # at once
     assert handle.plan is not None
     assert [i.key for i in handle.plan.items][:5] == [i.key for i in whole.plan.items][:5]
-    assert sum(i.lane is Lane.IMMEDIATE for i in handle.plan.items) > STEP
+    assert sum(i.lane is Lane.IMMEDIATE for i in handle.plan.items) > MOST
     assert not world.planner.drafting
 
 
 def test_a_reader_is_served_before_a_large_plan_is_made() -> None:
     world = World()
-    handle = world.submit(many(50 * STEP))
+    handle = world.submit(many(10 * MOST, tokens=2_000))
     outcome = world.read("file:wanted")
     while outcome.result is None:
         world._step(world.now + 0.01)
@@ -57,7 +57,7 @@ def test_a_reader_is_served_before_a_large_plan_is_made() -> None:
     assert world.planner.drafting
     world.settle()
     assert handle.plan is not None
-    assert len(handle.plan.items) == 50 * STEP
+    assert len(handle.plan.items) == 10 * MOST
 
 
 def test_a_load_that_a_reader_began_meanwhile_is_joined_and_not_begun_again() -> None:
