@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 
 from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.desk import ChangeDesk, ChangeWaiting
 from prefetch_scheduler.actors.kept import CacheKept
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
 from prefetch_scheduler.actors.ports import Address, Follower
@@ -27,7 +28,6 @@ from prefetch_scheduler.policies.cache_events import (
     Removed,
     Resident,
     Restore,
-    Stored,
     Unpin,
     Withdraw,
 )
@@ -64,6 +64,7 @@ class CacheLayer(EngineActor):
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
         followers: told what is resident, e.g. a store that keeps it over a restart.
+        desk: where changes wait that `ChangeWaiting` speaks of.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class CacheLayer(EngineActor):
         publish: Callable[[HostEvent], None],
         kept: CacheKept | None = None,
         followers: Sequence[Follower] = (),
+        desk: ChangeDesk | None = None,
     ) -> None:
         super().__init__(home)
         self._followers = followers
@@ -90,16 +92,18 @@ class CacheLayer(EngineActor):
         self._notices: list[CacheNotice] = []
         self._events: list[MetricsEvent] = []
         self._kept = kept if kept is not None else CacheKept()
+        self._desk = desk if desk is not None else ChangeDesk(view.board.discard)
         self._entries = view.entries
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
 
     def on_start(self) -> None:
+        earlier, self._kept.layers = self._kept.layers, self._machine
         if self.home.incarnation > 1:
-            self._rebuild()
+            self._rebuild(earlier)
         self._drain_at = self.now + self._drain_every
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, earlier: CacheLayers | None) -> None:
         """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still, and are carried out: what they
@@ -107,20 +111,15 @@ class CacheLayer(EngineActor):
         writes where nobody reads.
         """
         self._entries = self._view.entries = dict(self._view.entries)
-        entries = list(self._entries.values())
         now = self.now
         for session, keys in self._kept.pins.items():
             for stored in keys:
                 self._on_command(Pin(stored, session), now)
-        for entry in entries:
-            self._on_command(Put(entry), now)
+        self._apply(self._machine.take_over(list(self._entries.values()), earlier, now))
         for epoch, pattern in self._view.board.marks():
             self._marks[epoch] = pattern
             self._kept.restoring.changed(pattern)
             self._on_command(Invalidate(pattern, epoch), now)
-        # Nothing has happened but what left the cache: stories and the planner are told no more.
-        self._events = [event for event in self._events if not isinstance(event, Note)]
-        self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
         # The planner waits for their outcome, and loads them again where they are still wanted.
         lost, self._kept.puts = self._kept.puts, []
         for put in lost:
@@ -138,6 +137,11 @@ class CacheLayer(EngineActor):
         view = self._view
         if view.reads or view.first_reads or isinstance(message, Drain | EndSession):
             self._drain(now, retired=isinstance(message, Drain))
+        if isinstance(message, ChangeWaiting):
+            change = self._desk.take(message)
+            if change is None:
+                return None
+            message = change
         match message:
             case Drain():
                 pass

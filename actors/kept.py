@@ -16,6 +16,7 @@ from prefetch_scheduler.actors.view import Tally
 from prefetch_scheduler.policies.adopting import Adoption
 from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.restoring import Restoring
@@ -106,6 +107,9 @@ def refuse(message: Any, error: PrefetchError) -> None:
 class CacheKept:
     """The CacheLayer's; the content itself is in the view."""
 
+    layers: CacheLayers | None = None
+    """The latest incarnation's machine; its successor reads there how often and how lately each
+    entry was read."""
     pins: dict[str, dict[str, None]] = field(factory=dict)
     """Session -> the cache keys that it keeps, in order."""
     retired: list[tuple[str, Tally]] = field(factory=list)

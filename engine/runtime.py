@@ -23,6 +23,7 @@ from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.clock import SystemClock
+from prefetch_scheduler.actors.desk import ChangeDesk, SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, CacheKept, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
@@ -42,7 +43,7 @@ from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import ActorCrashed, Reply
+from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
@@ -71,7 +72,7 @@ from prefetch_scheduler.policies.pool import PoolMachine
 from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
-from prefetch_scheduler.policies.vocabulary import Pool
+from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -124,7 +125,11 @@ class Runtime:
         )
         self.metrics = self.system.address("metrics")
         self.cache = self.system.address("cache", control=CACHE_CONTROL)
-        self.planner = self.system.address("planner", control=PLANNER_CONTROL, undelivered=refuse)
+        self.planner = self.system.address(
+            "planner", control=PLANNER_CONTROL, undelivered=self._undelivered
+        )
+        self.desk = SubmitDesk()
+        self._changes = ChangeDesk(self.view.board.discard)
         self.notifier = self.system.address("notifier", bound=10_000)
         self.pools: Mapping[Pool, Address] = {
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
@@ -242,6 +247,7 @@ class Runtime:
                 current=self.reader.current,
                 publish=self.publish,
                 kept=self._planner_kept,
+                desk=self.desk,
             )
 
         def cache(home: Any) -> Any:
@@ -254,6 +260,7 @@ class Runtime:
                 publish=self.publish,
                 kept=self._cache_kept,
                 followers=followers,
+                desk=self._changes,
             )
 
         def metrics(home: Any) -> Any:
@@ -404,6 +411,7 @@ class Runtime:
         return EngineStopped("the engine has been stopped; make another one")
 
     def tell_planner(self, message: Any) -> None:
+        self.desk.seal(getattr(message, "session", ""))
         self._tell(self.planner, message)
 
     def tell_cache(self, message: Any) -> None:
@@ -442,6 +450,8 @@ class Runtime:
                 address.ask(message, timeout=ACKNOWLEDGE_S)
             except EngineDegraded:
                 self._tell(address, message)
+            except AskTimeout:  # it has been sent, and takes effect as soon as it can
+                logger.warning("the %s is slow: a call did not wait for its effect", address.name)
             except PrefetchError:
                 raise
             except Exception as error:
@@ -453,6 +463,7 @@ class Runtime:
             self.settle(self.cache, Drain())
 
     def settle_planner(self, message: Any) -> None:
+        self.desk.seal(getattr(message, "session", ""))
         self.settle(self.planner, message)
 
     def publish(self, event: Any) -> None:
@@ -508,12 +519,42 @@ class Runtime:
             self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
         return self.direct.load(read.key, read.session, reply)
 
-    def submit(self, message: Submit) -> None:
+    def submit(self, submit: Submit) -> None:
         """Hand a submit to the planner; degraded at that very moment, its handle says so."""
+        self.check_running()
+        handed = self.desk.hand_in(submit)
+        if handed.replaced is not None:
+            self._never_planned(handed.replaced, Reason.REPLACED)
+        if handed.shed:
+            self._never_planned(submit, Reason.QUEUE_FULL)
+        if handed.message is None:
+            return
         try:
-            self.planner_tell(message)
+            self.planner_tell(handed.message)
         except EngineDegraded as error:
-            message.ticket.given_up(error)
+            submit.ticket.given_up(error)
+
+    def _undelivered(self, message: Any, error: PrefetchError) -> None:
+        """Tell whoever waits for it that the planner will not handle a message."""
+        refuse(self.desk.take(message) if isinstance(message, SubmitWaiting) else message, error)
+
+    @staticmethod
+    def _never_planned(submit: Submit, reason: Reason) -> None:
+        submit.ticket.never_planned(submit.session, len(submit.predictions), reason)
+
+    def changed(self, pattern: str, session: str) -> None:
+        """Something changed: no reader gets what was loaded before. Many changes of one pattern
+        in a row cost no more than a few.
+        """
+        epoch = self.view.board.note(pattern)
+        message = self._changes.hand_in(Invalidate(pattern, epoch, session=session))
+        if message is None:
+            return
+        try:
+            self.tell_cache(message)
+        except PrefetchError:
+            self._changes.take(message)
+            raise
 
     def planner_tell(self, message: Any) -> None:
         """As `tell_planner`, of what is worth nothing later.
@@ -553,5 +594,9 @@ class Runtime:
         return handle
 
     def _cancel_plan(self, handle: PlanHandle) -> None:
+        waiting = self.desk.withdraw(handle)
+        if waiting is not None:
+            self._never_planned(waiting, Reason.HOST_CANCELLED)
+            return
         if not self.degraded():  # else there is nothing to cancel
             self.tell_planner(CancelPlan(handle))

@@ -97,6 +97,18 @@ class Session:
             self._runtime.submit(to.Submit(self.id, checked, terms, context, handle))
         return handle
 
+    def cancel(self, key: str) -> None:
+        """Take one key's prediction back: its load ends, queued or running, unless another session
+        or a reader wants it. A submit that is not planned yet is not looked into.
+
+        Raises:
+            UnknownKind, InvalidPrediction: as for `get`.
+        """
+        self._runtime.check_running()
+        name = self._name(key)
+        if not self._runtime.degraded():  # else nothing is under way
+            self._runtime.tell_planner(to.CancelKey(self.id, name.key))
+
     # ---- reads -----------------------------------------------------------------------------
 
     def get(self, key: str, *, timeout: float | None = None) -> Content:
@@ -368,8 +380,7 @@ class Session:
         self._invalidate(exactly(self._name(key).key))
 
     def _invalidate(self, pattern: str) -> None:
-        epoch = self._runtime.view.board.note(pattern)
-        self._runtime.tell_cache(Invalidate(pattern, epoch, session=self.id))
+        self._runtime.changed(pattern, self.id)
 
     def pin(self, key: str) -> None:
         """Load a key if need be and keep it until it is unpinned or the session ends.

@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.flights import Flight, Rank, State
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     ContextSwitched,
@@ -38,7 +39,7 @@ from prefetch_scheduler.policies.planner_events import (
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.sessions import PendingPlan, SessionState
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Lane,
@@ -70,17 +71,18 @@ def cross_overdue(s: PlannerState, now: float) -> None:
     """No submit came under the new context: nothing of the old one is wanted any more."""
     for name in [name for name, due in s.crossing.items() if due <= now]:
         del s.crossing[name]
+        for pending in [p for p in s.pending.values() if p.session == name and p.large]:
+            if pending.replaces and not pending.admitted:  # submitted under the old context
+                submitting.give_up(s, pending, Reason.CONTEXT_CHANGED)
         for flight in s.flights.wanted_by(name):
             ending.drop_want(s, flight, name, Reason.CONTEXT_CHANGED)
 
 
-def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
+def on_cancel_plan(s: PlannerState, event: CancelPlan) -> None:
     """The host takes a submit back: what only that plan wanted is dropped."""
-    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     for pending in [p for p in s.pending.values() if p.ticket is event.ticket]:
-        pending.predictions = ()
-        pending.replaces = False
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending)
+    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     if plan is None:
         return
     for flight in s.flights.wanted_by(plan.session):
@@ -89,6 +91,23 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
     # What a later submit took over goes on for that one; this one counts on nothing any more.
     for stored in sorted(plan.outstanding):
         ending.settle(s, plan, stored, ok=False)
+
+
+def on_cancel_key(s: PlannerState, event: CancelKey) -> None:
+    """The host takes one key back, whichever submit wanted it. Pins and readers stay."""
+    session = s.session(event.session)
+    flight = s.flights.live.get(s.stored(event.key, session))
+    if flight is not None and session.id in flight.wants:
+        ending.drop_want(s, flight, session.id, Reason.HOST_CANCELLED)
+
+
+def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:
+    """Nobody wants it any more; one whose loads are queued already is told of first."""
+    submitting.finish_draft(s, pending)
+    if not pending.admitted:
+        pending.predictions = ()
+        pending.replaces = False
+        submitting.plan_now(s, pending)
 
 
 # ---- sessions -------------------------------------------------------------------------------
@@ -141,11 +160,10 @@ def prefill(
     submitting.request(s, session.id, predictions, terms, Cause.PREFILL, now)
 
 
-def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
+def on_session_ended(s: PlannerState, event: SessionEnded) -> None:
     s.crossing.pop(event.session, None)
     for pending in [p for p in s.pending.values() if p.session == event.session]:
-        pending.predictions = ()
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending)
     for flight in [f for f in s.flights.live.values() if event.session in f.pin_for]:
         _unpin_flight(s, flight, event.session)
     for flight in s.flights.wanted_by(event.session):

@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
 from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
-from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, RemovalCause
+from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, Reason, RemovalCause
 
 DEFAULT_SESSION = "default"
 
@@ -105,6 +105,14 @@ class CancelPlan:
 
 
 @frozen
+class CancelKey:
+    """A session wants a key no longer: its load ends, queued or running, unless others want it."""
+
+    session: str
+    key: str
+
+
+@frozen
 class SessionStarted:
     """A session begins: its pins and prefill are loaded."""
 
@@ -182,6 +190,7 @@ PlannerEvent = (
     | Forsake
     | Revalidate
     | CancelPlan
+    | CancelKey
     | SessionStarted
     | SessionEnded
     | ProjectSwitched
@@ -262,6 +271,15 @@ class ImmediateDone:
 
 
 @frozen
+class Shed:
+    """One item of the plan of this ticket was given up to keep a queue within its bound."""
+
+    ticket: Any = field(eq=False)
+    key: str
+    reason: Reason
+
+
+@frozen
 class Done:
     """What this ticket asked for has been taken on."""
 
@@ -334,6 +352,7 @@ PlannerEffect = (
     | Retry
     | PlanMade
     | ImmediateDone
+    | Shed
     | Done
     | Log
     | Tell

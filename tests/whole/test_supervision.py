@@ -231,6 +231,28 @@ def test_pins_outlive_the_cache(make: Make) -> None:
     until(lambda: engine.cache.ask(cache_status()).pins == 0)
 
 
+def test_reads_ages_and_layers_outlive_the_cache(make: Make) -> None:
+    engine = make(rule=AT_ONCE)
+    for name in "abc":
+        engine.get(f"k:{name}")
+    until(lambda: all(engine.peek(f"k:{name}") for name in "abc"))
+    for _ in range(5):
+        engine.get("k:a")
+    before = engine.cache.ask(cache_status())
+    kept = engine._runtime._cache_kept
+
+    def known() -> Any:
+        nodes = kept.layers._residents.nodes.values()
+        return {(n.entry.stored, n.freq, n.since, n.lists.layer, n.read) for n in nodes}
+
+    then, layers = known(), kept.layers
+    assert ("k:a", 6) in {(stored, freq) for stored, freq, *_ in then}
+    engine.cache.tell(object())
+    assert engine.cache.ask(cache_status()) == before
+    assert kept.layers is not layers
+    assert known() == then
+
+
 def cache_status() -> Any:
     from prefetch_scheduler.actors.messages import CacheStatusQuery
 
