@@ -1,15 +1,16 @@
 """The CacheLayer actor: the only writer of the layers and of the view that readers see."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from attrs import evolve
 
 from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.desk import ChangeDesk, ChangeWaiting
 from prefetch_scheduler.actors.kept import CacheKept
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
-from prefetch_scheduler.actors.ports import Address
+from prefetch_scheduler.actors.ports import Address, Follower
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
@@ -26,7 +27,7 @@ from prefetch_scheduler.policies.cache_events import (
     Refused,
     Removed,
     Resident,
-    Stored,
+    Restore,
     Unpin,
     Withdraw,
 )
@@ -62,6 +63,8 @@ class CacheLayer(EngineActor):
         planner, metrics: told what happens.
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
+        followers: told what is resident, e.g. a store that keeps it over a restart.
+        desk: where changes wait that `ChangeWaiting` speaks of.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class CacheLayer(EngineActor):
         metrics: Address,
         publish: Callable[[HostEvent], None],
         kept: CacheKept | None = None,
+        followers: Sequence[Follower] = (),
+        desk: ChangeDesk | None = None,
     ) -> None:
         super().__init__(home)
+        self._followers = followers
         self._machine = CacheLayers(config)
         self._view = view
         self._planner = planner
@@ -86,16 +92,18 @@ class CacheLayer(EngineActor):
         self._notices: list[CacheNotice] = []
         self._events: list[MetricsEvent] = []
         self._kept = kept if kept is not None else CacheKept()
+        self._desk = desk if desk is not None else ChangeDesk(view.board.discard)
         self._entries = view.entries
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
 
     def on_start(self) -> None:
+        earlier, self._kept.layers = self._kept.layers, self._machine
         if self.home.incarnation > 1:
-            self._rebuild()
+            self._rebuild(earlier)
         self._drain_at = self.now + self._drain_every
 
-    def _rebuild(self) -> None:
+    def _rebuild(self, earlier: CacheLayers | None) -> None:
         """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still, and are carried out: what they
@@ -103,19 +111,15 @@ class CacheLayer(EngineActor):
         writes where nobody reads.
         """
         self._entries = self._view.entries = dict(self._view.entries)
-        entries = list(self._entries.values())
         now = self.now
         for session, keys in self._kept.pins.items():
             for stored in keys:
                 self._on_command(Pin(stored, session), now)
-        for entry in entries:
-            self._on_command(Put(entry), now)
+        self._apply(self._machine.take_over(list(self._entries.values()), earlier, now))
         for epoch, pattern in self._view.board.marks():
             self._marks[epoch] = pattern
+            self._kept.restoring.changed(pattern)
             self._on_command(Invalidate(pattern, epoch), now)
-        # Nothing has happened but what left the cache: stories and the planner are told no more.
-        self._events = [event for event in self._events if not isinstance(event, Note)]
-        self._notices = [notice for notice in self._notices if not isinstance(notice, Stored)]
         # The planner waits for their outcome, and loads them again where they are still wanted.
         lost, self._kept.puts = self._kept.puts, []
         for put in lost:
@@ -133,6 +137,11 @@ class CacheLayer(EngineActor):
         view = self._view
         if view.reads or view.first_reads or isinstance(message, Drain | EndSession):
             self._drain(now, retired=isinstance(message, Drain))
+        if isinstance(message, ChangeWaiting):
+            change = self._desk.take(message)
+            if change is None:
+                return None
+            message = change
         match message:
             case Drain():
                 pass
@@ -145,7 +154,10 @@ class CacheLayer(EngineActor):
                 if not message.epoch:  # by message, from a host that does not see the board
                     message = evolve(message, epoch=self._view.board.note(message.pattern))
                 self._marks[message.epoch] = message.pattern
+                self._kept.restoring.changed(message.pattern)
                 self._on_command(message, now)
+            case Restore():
+                self._restore(message, now)
             case Acknowledged(epoch):
                 pattern = self._marks.pop(epoch, None)
                 self._on_command(message, now)
@@ -160,6 +172,18 @@ class CacheLayer(EngineActor):
         if isinstance(message, Drain):
             self.after_batch()
         return None
+
+    def _restore(self, message: Restore, now: float) -> None:
+        """Take back what was kept over a restart, but for what has changed since the start."""
+        restoring = self._kept.restoring
+        admitted = tuple(e for e in message.entries if restoring.admits(e.stored))
+        self._on_command(Restore(admitted), now)
+        for entry in message.entries:
+            if entry.stored not in self._entries:  # changed, or no room: it need not be kept
+                for follower in self._followers:
+                    follower.gone(entry.stored)
+        if message.last:
+            restoring.end()
 
     def _retire(self, session: str) -> None:
         """Let an ended session's tally go, later, when nobody adds to it any more."""
@@ -222,8 +246,12 @@ class CacheLayer(EngineActor):
             match effect:
                 case Publish(stored, entry):
                     entries[stored] = entry
+                    for follower in self._followers:
+                        follower.resident(entry)
                 case Withdraw(stored):
                     entries.pop(stored, None)
+                    for follower in self._followers:
+                        follower.gone(stored)
                 case _ if isinstance(effect, CacheNotice):
                     self._notices.append(effect)
                 case _ if isinstance(effect, MetricsEvent):
@@ -233,12 +261,15 @@ class CacheLayer(EngineActor):
             if isinstance(effect, Removed | Note):
                 of_interest.append(effect)
         for effect in of_interest:
-            if self.abandoned:
-                return
-            if isinstance(effect, Removed):
-                self._removed(effect)
-            else:
-                self._noted(effect)
+            self._tell_host(effect)
+
+    def _tell_host(self, effect: Removed | Note) -> None:
+        if self.abandoned:
+            return
+        if isinstance(effect, Removed):
+            self._removed(effect)
+        else:
+            self._noted(effect)
 
     @staticmethod
     def _noted(note: Note) -> None:

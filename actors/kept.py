@@ -16,8 +16,10 @@ from prefetch_scheduler.actors.view import Tally
 from prefetch_scheduler.policies.adopting import Adoption
 from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
+from prefetch_scheduler.policies.restoring import Restoring
 
 
 class AskedDemand:
@@ -105,12 +107,17 @@ def refuse(message: Any, error: PrefetchError) -> None:
 class CacheKept:
     """The CacheLayer's; the content itself is in the view."""
 
+    layers: CacheLayers | None = None
+    """The latest incarnation's machine; its successor reads there how often and how lately each
+    entry was read."""
     pins: dict[str, dict[str, None]] = field(factory=dict)
     """Session -> the cache keys that it keeps, in order."""
     retired: list[tuple[str, Tally]] = field(factory=list)
     """Tallies of ended sessions; a reader may be about to add to one."""
     puts: list[Put] = field(factory=list)
     """Those taken whose outcome the planner has not been told."""
+    restoring: Restoring = field(factory=lambda: Restoring(over=True))
+    """What must not come back any more; over where no store keeps anything over a restart."""
 
     def pin(self, stored: str, session: str) -> None:
         """A session keeps a key from now on."""

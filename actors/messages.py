@@ -5,9 +5,9 @@ and get the answer named here.
 
 ================  ==========================================================================
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
-                  `CancelPlan`, `SessionStarted`, `SessionEnded`, `ProjectSwitched`,
-                  `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`, `PinKey`,
-                  `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
+                  `Revalidate`, `CancelPlan`, `CancelKey`, `SessionStarted`, `SessionEnded`,
+                  `ProjectSwitched`, `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`,
+                  `PinKey`, `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
                   `CacheStatusQuery` (asked: a `LayersSnapshot`)
 to metrics        `Events`, `ReportQuery` (asked: a `Report`), `StoryQuery` (asked: story
@@ -19,9 +19,10 @@ The rest is what the actors tell each other: `PoolCommand` to a pool, `PoolRepor
 from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 """
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefetch_scheduler.actors.children import HealthQuery
+from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
     CacheCommand,
@@ -33,11 +34,13 @@ from prefetch_scheduler.policies.cache_events import (
     Put,
     Resident,
     Restamp,
+    Restore,
     Unpin,
 )
 from prefetch_scheduler.policies.metrics_events import Events
 from prefetch_scheduler.policies.planner_events import (
     Answer,
+    CancelKey,
     CancelPlan,
     ContextChanged,
     Demand,
@@ -48,6 +51,7 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEvent,
     ProjectSwitched,
     Retry,
+    Revalidate,
     SessionEnded,
     SessionStarted,
     Submit,
@@ -93,7 +97,9 @@ class PlannerStatus:
     host_busy: bool
     next_deadline: float | None = None
     pending: int = 0
-    """Plans that wait for the sources' own estimates."""
+    """Plans that wait for the sources' own estimates, or are being made in steps."""
+    held_off: dict[str, float] = field(factory=dict)
+    """Sources that keep failing -> engine seconds until something is loaded ahead from them."""
 
 
 @frozen
@@ -129,11 +135,11 @@ class AlertsQuery:
     """Ask Metrics for the alerts that stand; answered with a mapping session -> breaches."""
 
 
-PlannerMessage = PlannerEvent | UnderWay | PlannerStatusQuery
-CacheMessage = CacheCommand | Drain | CacheStatusQuery
+PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
+CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
 
-PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, HostBusy, HostIdle, CacheReport)
+PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
 """Planner messages that overtake queued work: what ends or outdates it.
 
 Not a change of context: it must stay behind the submits that were made before it.
@@ -156,8 +162,10 @@ __all__ = [
     "CacheMessage",
     "CacheReport",
     "CacheStatusQuery",
+    "CancelKey",
     "CancelLoad",
     "CancelPlan",
+    "ChangeWaiting",
     "ContextChanged",
     "Demand",
     "Drain",
@@ -187,11 +195,14 @@ __all__ = [
     "ResetPool",
     "Resident",
     "Restamp",
+    "Restore",
     "Retry",
+    "Revalidate",
     "SessionEnded",
     "SessionStarted",
     "StoryQuery",
     "Submit",
+    "SubmitWaiting",
     "SurveyNames",
     "Surveyed",
     "TakeOver",

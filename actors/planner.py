@@ -8,6 +8,7 @@ answered, or a tenth of a second has gone by, it keeps other messages aside, in 
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from attrs import evolve
 from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
+from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
 from prefetch_scheduler.actors.ports import Address
@@ -31,11 +33,15 @@ from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
+    CancelKey,
+    CancelPlan,
     Count,
     Demand,
     Done,
     Forsake,
+    HostBusy,
     HostEvent,
+    HostIdle,
     ImmediateDone,
     Log,
     PinKey,
@@ -45,6 +51,7 @@ from prefetch_scheduler.policies.planner_events import (
     Refuse,
     Retry,
     SessionEnded,
+    Shed,
     Submit,
     Tell,
     ToCache,
@@ -52,10 +59,12 @@ from prefetch_scheduler.policies.planner_events import (
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import (
+    Expanded,
     Fetch,
     Permit,
     PoolReport,
     Sender,
+    Surveyed,
     TakeOver,
     UnderWay,
 )
@@ -79,13 +88,25 @@ def _check_key(key: str) -> None:
         raise InvalidPrediction(fault)
 
 
+def _enveloped(message: Any, reply: Reply) -> Envelope[Any]:
+    envelope = Envelope(message)
+    envelope.reply_to = reply  # type: ignore[assignment]  # any `Reply`, as in `Address`
+    return envelope
+
+
 ADOPT_S = 0.1
 """Real seconds that a new incarnation waits for the pools to say what is under way."""
 
 _ALWAYS = (PlannerTick, PoolReport, CacheReport, UnderWay)
 """What is handled while others are kept aside: it tells what has happened, and asks for nothing."""
 
-_ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone)
+_OVERTAKE = (
+    *(PoolReport, CacheReport, UnderWay, Surveyed, Expanded, PlannerTick),
+    *(Demand, Forsake, CancelPlan, CancelKey, HostBusy, HostIdle),
+)
+"""What need not wait behind submits that were sent before it."""
+
+_ANSWERS = (Answer, Refuse, Retry, Done, PlanMade, ImmediateDone, Shed)
 
 
 class Planner(EngineActor):
@@ -97,6 +118,7 @@ class Planner(EngineActor):
         current: the entry of a cache key, and its content if that is fresh.
         publish: tells the host's subscribers; must not block.
         kept: what outlives an incarnation.
+        desk: where submits wait that `SubmitWaiting` speaks of.
     """
 
     def __init__(
@@ -112,16 +134,22 @@ class Planner(EngineActor):
         current: Callable[[str], tuple[Entry | None, Content | None]],
         publish: Callable[[HostEvent], None],
         kept: PlannerKept | None = None,
+        desk: SubmitDesk | None = None,
     ) -> None:
         super().__init__(home)
         self.machine = PlannerMachine(config, table, home.incarnation)
         self._kept = kept if kept is not None else PlannerKept()
+        self._desk = desk if desk is not None else SubmitDesk()
         self._adoption: Adoption | None = None
         self._adopt_by: float | None = None
         """Until when the pools are waited for; None: they are not."""
         self._aside: list[Envelope[Any]] = []
         self._taken: Any = None
         """The message in hand, with the ticket that it is answered by."""
+        self._going_on = False
+        """Whether a tick is on its way that goes on with a large plan, or with what is deferred."""
+        self._deferred: deque[Envelope[Any]] = deque()
+        self._catching_up = False
         self._senders = {pool: Sender(home.incarnation) for pool in Pool}
         self._table = table
         self._pools = pools
@@ -149,14 +177,23 @@ class Planner(EngineActor):
     def on_receive(self, message: PlannerMessage) -> Any:
         reply = self.current_reply
         if self._adopt_by is not None and not isinstance(message, _ALWAYS):
-            envelope = Envelope(message)
-            envelope.reply_to = reply  # type: ignore[assignment]  # any `Reply`, as in `Address`
-            self._aside.append(envelope)
+            self._aside.append(_enveloped(message, reply))
             return LATER
+        if not self._catching_up and self._is_deferred(message):
+            self._deferred.append(_enveloped(message, reply))
+            return LATER
+        if isinstance(message, PlannerTick):
+            self._going_on = False
+            self._catch_up()
         if isinstance(message, PlannerStatusQuery):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
             return self._status()
+        if isinstance(message, SubmitWaiting):
+            submit = self._desk.take(message)
+            if submit is None:
+                return None  # withdrawn
+            message = submit
         later = False
         if reply is not NO_REPLY:
             message, later = self._with_ticket(message, reply)
@@ -164,6 +201,23 @@ class Planner(EngineActor):
         self._take(message)
         self._taken = None
         return LATER if later else None
+
+    def _is_deferred(self, message: Any) -> bool:
+        """In a flood submits wait until nothing more urgent does, and with them, in order, all that
+        must not overtake them: readers and loads go on meanwhile.
+        """
+        if isinstance(message, Demand):
+            return bool(self._deferred) and not message.stored  # which is its session's to say
+        if isinstance(message, SubmitWaiting) and len(self._desk) > 1:
+            return True
+        return bool(self._deferred) and not isinstance(message, _OVERTAKE)
+
+    def _catch_up(self) -> None:
+        """Handle one of the deferred messages."""
+        if self._deferred:
+            self._catching_up = True
+            self._receive(self._deferred.popleft())
+            self._catching_up = False
 
     def _take(self, message: Any) -> None:
         kept = self._kept
@@ -289,7 +343,7 @@ class Planner(EngineActor):
                 return effect
 
     def next_deadline(self) -> float | None:
-        due = self.machine.next_deadline()
+        due = None if self._going_on else self.machine.next_deadline()
         if self._adopt_by is None:
             return due
         return self._adopt_by if due is None else min(due, self._adopt_by)
@@ -303,6 +357,9 @@ class Planner(EngineActor):
 
     def after_batch(self) -> None:
         self._send()
+        if (self.machine.drafting or self._deferred) and not self._going_on:
+            # A tick for each step, behind what waits by now: nobody waits for more than a step.
+            self._going_on = self.home.address.inbox.put(Envelope(PlannerTick()))
 
     def _send(self) -> None:
         effects, self._effects = self._effects, []
@@ -354,6 +411,8 @@ class Planner(EngineActor):
             case Refuse():
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)
+            case Shed():
+                effect.ticket.item_shed(effect.key, effect.reason)
             case Done():
                 if effect.ticket is not None:
                     effect.ticket.set(None)
@@ -395,7 +454,7 @@ class Planner(EngineActor):
 
     def on_stop(self) -> None:
         """The engine ends, or is rebuilt: whoever waits is told so."""
-        self.inbox.put_back(self._aside)
+        self.inbox.put_back([*self._aside, *self._deferred])
         if self._closing is None and self.home.supervisor is not None:
             self._kept.release(self.home.address)  # stopped by somebody else: it will be replaced
             return
@@ -417,7 +476,7 @@ class Planner(EngineActor):
             out = [effect for effect in out if isinstance(effect, _ANSWERS)]
         self._effects.extend(effect for effect in out if not isinstance(effect, ToPool))
         self._guarded(self._send)
-        self.inbox.put_back(self._aside)
+        self.inbox.put_back([*self._aside, *self._deferred])
         self._kept.release(self.home.address)
         self._owed.clear()  # all of them are put back, or answered above
 
@@ -434,4 +493,5 @@ class Planner(EngineActor):
             host_busy=state.host_busy,
             next_deadline=self.machine.next_deadline(),
             pending=len(state.pending),
+            held_off={names[s]: left for s, left in state.breakers.open(self.now).items()},
         )

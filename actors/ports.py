@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import Survey
 
@@ -48,6 +48,16 @@ class LoadPort(Protocol):
 
     def expand(self, source_id: int, key: str, content: Content) -> Sequence[FollowUp]:
         """Follow-up predictions of loaded content; blocking."""
+
+
+class Follower(Protocol):
+    """Told by the CacheLayer what is resident. Must neither block nor raise."""
+
+    def resident(self, entry: Entry) -> None:
+        """An entry is resident from now on, or has moved to another layer."""
+
+    def gone(self, stored: str) -> None:
+        """Nothing is resident under this cache key any more."""
 
 
 class Clock(Protocol):

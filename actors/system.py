@@ -189,9 +189,10 @@ class ActorSystem:
         self.timer.start()
         try:
             self._start_tree(timeout)
-        except PrefetchError as error:
+        except Exception as error:
             self.stop(timeout)
-            raise EngineFailed(str(error)) from error
+            text = str(error) if isinstance(error, PrefetchError) else repr(error)
+            raise EngineFailed(text) from error
         except BaseException:
             self.stop(timeout)
             raise
@@ -312,8 +313,8 @@ class ActorSystem:
             try:
                 self.supervisor.ask(StopAll(limit_s / 2), timeout=limit_s / 2)
                 self.supervisor.tell(Stop(self.error()))
-            except PrefetchError:
-                logger.error("the Supervisor does not stop its children")
+            except Exception:  # as in `_stop_children`
+                logger.exception("the Supervisor does not stop its children")
         self._tell_all_stop()
         for address in (*self._addresses(), self.supervisor):
             thread = self._thread_of(address)
@@ -350,7 +351,7 @@ class ActorSystem:
             return Health("failed", (), "the engine has been stopped")
         try:
             health: Health = self.supervisor.ask(HealthQuery(), timeout)
-        except PrefetchError as error:
+        except Exception as error:  # noqa: BLE001 - it may fail on this very question
             reason = f"the Supervisor does not answer: {error}"
             # Hung, perhaps only for a moment: the watchdog decides. Dead: it is degraded already.
             state = "failed" if self.state is State.NEW else "degraded"
@@ -407,8 +408,8 @@ class ActorSystem:
                     StopAll(timeout, threading.get_ident()), timeout=timeout + 0.1 * timeout + 0.1
                 )
                 return
-            except (PrefetchError, RuntimeError):
-                logger.error("the Supervisor does not stop its children")
+            except Exception:  # whatever it failed on, they are to be stopped
+                logger.exception("the Supervisor does not stop its children")
         for address in reversed(self._addresses()):  # nobody does it in order: last first
             address.tell(Stop(EngineStopped("the engine has been stopped")))
 

@@ -5,6 +5,7 @@ from typing import Protocol
 from prefetch_scheduler.actors.reply import Reply
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.plan import Plan
+from prefetch_scheduler.policies.vocabulary import Reason
 
 
 class PlanTicket(Protocol):
@@ -15,6 +16,9 @@ class PlanTicket(Protocol):
 
     def immediate_done(self, ok: bool) -> None:
         """All P0 and P1 items are loaded (`ok`), or one of them cannot be. Called once."""
+
+    def item_shed(self, key: str, reason: Reason) -> None:
+        """One of the plan's items was given up to keep a queue within its bound."""
 
     def given_up(self, error: PrefetchError) -> None:
         """The engine ends, or cannot make the plan."""
@@ -31,6 +35,9 @@ class AskedPlan:
 
     def immediate_done(self, ok: bool) -> None:
         """Who only asked for the plan is not told."""
+
+    def item_shed(self, key: str, reason: Reason) -> None:
+        """As `immediate_done`."""
 
     def given_up(self, error: PrefetchError) -> None:
         self._reply.fail(error)

@@ -99,7 +99,16 @@ def _checked(document: Document, name: str | None) -> Config:
     faults += [(fault.place(document), fault.line) for fault in reader.faults]
     if config is None or faults:
         raise _error(name, faults)
-    return config
+    return config if name is None else _from_folder(config, os.path.dirname(os.path.abspath(name)))
+
+
+def _from_folder(config: Config, folder: str) -> Config:
+    """The same with its paths relative to the folder of its file, `~` being a home folder."""
+    path = config.cache.cold_path
+    if path == Config().cache.cold_path and config.cache.cold_store == "memory":
+        return config  # nobody has written it, and nobody uses it
+    path = os.path.join(folder, os.path.expanduser(path))
+    return attrs.evolve(config, cache=attrs.evolve(config.cache, cold_path=path))
 
 
 def _error(name: str | None, faults: list[tuple[Place, str]]) -> ConfigError:

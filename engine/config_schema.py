@@ -22,6 +22,7 @@ from prefetch_scheduler.policies.config_rules import (
     Rule,
     Switch,
     Table,
+    Text,
 )
 from prefetch_scheduler.policies.vocabulary import Priority
 
@@ -65,7 +66,7 @@ def _group(cls: type, description: str) -> dict[str, Any]:
 def _key(attribute: "attrs.Attribute[Any]") -> dict[str, Any]:
     rule: Rule = attribute.metadata["rule"]
     schema = {"description": comment(attribute), **_shape(rule)}
-    if isinstance(rule, Number | Switch | Choice):
+    if isinstance(rule, Number | Switch | Choice | Text):
         schema["default"] = attribute.default
     return schema
 
@@ -82,6 +83,8 @@ def _shape(rule: Rule) -> dict[str, Any]:
             return {"type": "boolean"}
         case Choice():
             return {"type": "string", "enum": list(rule.words)}
+        case Text():
+            return {"type": "string", "pattern": "^[^\\u0000]+$"}
         case Table():
             return {
                 "type": ["object", "null"],

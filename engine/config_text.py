@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.config_rules import (
     Rule,
     Switch,
     Table,
+    Text,
 )
 from prefetch_scheduler.policies.yaml_text import yaml_text
 
@@ -88,6 +89,8 @@ def _detail(rule: Rule) -> str:
             return "true or false"
         case Choice():
             return f"one of {', '.join(rule.words)}"
+        case Text():
+            return "a text that is not empty"
         case _:
             assert_never(rule)
 
@@ -122,7 +125,7 @@ def _key_table(fields: "Sequence[_Attribute[Any]]") -> list[str]:
 
 def _default(attribute: "_Attribute[Any]", rule: Rule) -> str:
     match rule:
-        case Number() | Switch() | Choice():
+        case Number() | Switch() | Choice() | Text():
             return f"`{json.dumps(attribute.default)}`"
         case Table():
             return "below"

@@ -203,6 +203,10 @@ class PrefetchEngine:
         """See `Session.submit`."""
         return self._default.submit(predictions, constraints, context=context)
 
+    def cancel(self, key: str) -> None:
+        """See `Session.cancel`."""
+        self._default.cancel(key)
+
     def get(self, key: str, *, timeout: float | None = None) -> Content:
         """See `Session.get`."""
         return self._default.get(key, timeout=timeout)

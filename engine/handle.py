@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefetch_scheduler.actors.ports import Clock
@@ -11,6 +11,7 @@ from prefetch_scheduler.actors.reply import AskTimeout, AsyncReply, SyncReply
 from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError
 from prefetch_scheduler.policies.plan import Plan
+from prefetch_scheduler.policies.vocabulary import Reason
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -77,6 +78,7 @@ class PlanHandle:
         self._plan_s = plan_s
         self._plan = Latch()
         self._immediate = Latch()
+        self._shed: dict[str, Reason] = {}
 
     # ---- the planner's side ------------------------------------------------------------------
 
@@ -88,6 +90,15 @@ class PlanHandle:
         """Called by the planner."""
         self._immediate.set(ok)
 
+    def item_shed(self, key: str, reason: Reason) -> None:
+        """Called by the planner."""
+        self._shed[key] = reason
+
+    def never_planned(self, session: str, count: int, reason: Reason) -> None:
+        """Called when the submit, of so many predictions, is given up before it is planned."""
+        self._plan.set(Plan.of_nothing(session, count, reason))
+        self._immediate.set(False)
+
     def given_up(self, error: PrefetchError) -> None:
         """Called when the engine ends before the plan is made."""
         self._plan.set(error)
@@ -97,6 +108,10 @@ class PlanHandle:
 
     def plan(self, timeout: float | None = None) -> Plan:
         """The plan: every item with its lane, its predicted times and the reason.
+
+        A submit that was given up before it was planned has a plan without items, which counts its
+        predictions under `rejected`: `replaced` by a later submit of the session, `queue_full`
+        where too many were waiting, `context_changed` or `host_cancelled`.
 
         Args:
             timeout: engine seconds to wait; None: as long as a demand may take.
@@ -138,6 +153,14 @@ class PlanHandle:
             return bool(await self._immediate.await_(self._clock.real(limit)))
         except AskTimeout:
             return self._late(limit)
+
+    @property
+    def shed(self) -> Mapping[str, Reason]:
+        """Key -> why, of the plan's items that were given up so far to keep a queue within its
+        bound. What there was no room for from the beginning is also in the plan: its items of
+        reason `queue_full`, and `Plan.rejected`.
+        """
+        return dict(self._shed)
 
     def cancel(self) -> None:
         """Take the submit back: what only it wanted is dropped, queued and running."""

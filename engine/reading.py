@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from prefetch_scheduler.actors.ports import Address, Clock
 from prefetch_scheduler.actors.reply import Reply
 from prefetch_scheduler.actors.view import PublishedView
+from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.cache_events import Drain, Restamp
 from prefetch_scheduler.policies.content import Content, Entry
@@ -53,7 +54,12 @@ class Reader:
     """Reads for all sessions of an engine. Safe to use from any thread."""
 
     def __init__(
-        self, view: PublishedView, registry: SourceRegistry, cache: Address, clock: Clock
+        self,
+        view: PublishedView,
+        registry: SourceRegistry,
+        cache: Address,
+        clock: Clock,
+        leniency: Leniency | None = None,
     ) -> None:
         self._view = view
         self._board = view.board
@@ -61,6 +67,7 @@ class Reader:
         self._checks = registry.checks
         self._cache = cache
         self._clock = clock
+        self._leniency = leniency if leniency is not None and leniency.any else None
 
     def name(self, session: ReaderSession, key: str) -> Name:
         """The key in its normal form, and where its content is kept.
@@ -149,7 +156,18 @@ class Reader:
                 if session is not None:
                     self._note(whole, session)
                 return self._as_part(part, name.key, whole), -1.0
+        if entry is not None and session is not None and self._leniency is not None:
+            lenient = self._leniency.while_revalidating(name.stored, session.id)
+            if lenient is not None:
+                self._note(lenient[0], session)
+                return lenient[1], -1.0
         return None, seen
+
+    def despite(self, session: ReaderSession, key: str) -> Content | None:
+        """What a read whose load failed gets instead, where its source allows that; else None."""
+        if self._leniency is None:
+            return None
+        return self._leniency.instead_of_error(self.name(session, key).stored, session.id)
 
     def _note(self, entry: Entry, session: ReaderSession) -> None:
         at = self._clock.now() if entry.first_read else 0.0
@@ -185,6 +203,9 @@ class Reader:
         if answer.epoch < required:
             return None
         content = answer.content
+        entry, limit = answer.entry, content.max_age_s
+        if entry is not None and limit is not None and self._clock.now() - entry.loaded_at > limit:
+            return None  # it was loaded before the reader asked, and is being stored
         key = content.key or ""
         check = self._checks[answer.source_id] if answer.source_id >= 0 else None
         return content if check is None else check(key.partition(":")[2], content)

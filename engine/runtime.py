@@ -23,6 +23,7 @@ from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.clock import SystemClock
+from prefetch_scheduler.actors.desk import ChangeDesk, SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, CacheKept, PlannerKept, refuse
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
@@ -42,16 +43,19 @@ from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.ports import Clock
-from prefetch_scheduler.actors.reply import ActorCrashed, Reply
+from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
+from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
+from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
@@ -65,9 +69,10 @@ from prefetch_scheduler.policies.errors import (
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
 from prefetch_scheduler.policies.pool import PoolMachine
+from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
-from prefetch_scheduler.policies.vocabulary import Pool
+from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -120,13 +125,18 @@ class Runtime:
         )
         self.metrics = self.system.address("metrics")
         self.cache = self.system.address("cache", control=CACHE_CONTROL)
-        self.planner = self.system.address("planner", control=PLANNER_CONTROL, undelivered=refuse)
+        self.planner = self.system.address(
+            "planner", control=PLANNER_CONTROL, undelivered=self._undelivered
+        )
+        self.desk = SubmitDesk()
+        self._changes = ChangeDesk(self.view.board.discard)
         self.notifier = self.system.address("notifier", bound=10_000)
         self.pools: Mapping[Pool, Address] = {
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
         }
         self.subscribers = Subscribers(self.system.slots("callbacks"))
-        self.reader = Reader(self.view, registry, self.cache, self.clock)
+        leniency = Leniency(self.view, registry, self.clock, self.planner.tell, self.count)
+        self.reader = Reader(self.view, registry, self.cache, self.clock, leniency)
         self.ledgers = Ledgers(Accounting(config), StoryBook())
         self.direct = DirectLoader(
             registry,
@@ -139,6 +149,10 @@ class Runtime:
         self.failure: str | None = None
         self._planner_kept = PlannerKept()
         self._cache_kept = CacheKept()
+        self.cold = self._cold_store()
+        """What keeps the cache over a restart; None: nothing does."""
+        self.watch = self._folder_watch()
+        """What watches the folders of cached files; None: nothing does."""
         self._blockers: set[int] = set()
         self._held: list[tuple[Address, Any]] = []
         self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
@@ -153,6 +167,8 @@ class Runtime:
         self._state = "running"
         _RUNNING.add(self)
         try:
+            for follower in self._followers():
+                follower.start()
             self.system.start(
                 list(self._specs()),
                 rule=self.care.rule,
@@ -161,8 +177,41 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
+            for follower in self._followers():
+                follower.stop(QUERY_S)
             raise
         self.sources.open()
+
+    def _followers(self) -> list[ColdStore | FolderWatch]:
+        return [follower for follower in (self.cold, self.watch) if follower is not None]
+
+    def _folder_watch(self) -> FolderWatch | None:
+        if not self.config.cache.watch:
+            return None
+        require_watchdog()
+        name = f"prefetch-{self.system.engine_id}-watch"
+        return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
+
+    def _file_changed(self, key: str) -> None:
+        """As when the host says so."""
+        pattern = exactly(key)
+        self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
+
+    def _cold_store(self) -> ColdStore | None:
+        rules = self.config.cache
+        if rules.cold_store == "memory":
+            return None
+        self._cache_kept.restoring = Restoring()
+        return ColdStore(
+            cold_path(rules.cold_path),
+            items=self.config.cold_cache_size,
+            size=rules.cold_max_bytes,
+            registry=self.registry,
+            clock=self.clock,
+            restore=self.cache.tell,
+            count=self.count,
+            name=f"prefetch-{self.system.engine_id}-cold",
+        )
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
@@ -171,7 +220,10 @@ class Runtime:
         self._state = "stopped"
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
+        end = time.monotonic() + timeout
         left = self.system.stop(timeout)
+        for follower in self._followers():  # nobody tells them anything any more
+            left += follower.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
@@ -181,6 +233,7 @@ class Runtime:
 
     def _specs(self) -> Iterable[ChildSpec]:
         config, table = self.config, self.registry.table
+        followers = self._followers()
 
         def planner(home: Any) -> Any:
             return Planner.start(
@@ -194,6 +247,7 @@ class Runtime:
                 current=self.reader.current,
                 publish=self.publish,
                 kept=self._planner_kept,
+                desk=self.desk,
             )
 
         def cache(home: Any) -> Any:
@@ -205,6 +259,8 @@ class Runtime:
                 metrics=self.metrics,
                 publish=self.publish,
                 kept=self._cache_kept,
+                followers=followers,
+                desk=self._changes,
             )
 
         def metrics(home: Any) -> Any:
@@ -355,6 +411,7 @@ class Runtime:
         return EngineStopped("the engine has been stopped; make another one")
 
     def tell_planner(self, message: Any) -> None:
+        self.desk.seal(getattr(message, "session", ""))
         self._tell(self.planner, message)
 
     def tell_cache(self, message: Any) -> None:
@@ -393,6 +450,8 @@ class Runtime:
                 address.ask(message, timeout=ACKNOWLEDGE_S)
             except EngineDegraded:
                 self._tell(address, message)
+            except AskTimeout:  # it has been sent, and takes effect as soon as it can
+                logger.warning("the %s is slow: a call did not wait for its effect", address.name)
             except PrefetchError:
                 raise
             except Exception as error:
@@ -404,6 +463,7 @@ class Runtime:
             self.settle(self.cache, Drain())
 
     def settle_planner(self, message: Any) -> None:
+        self.desk.seal(getattr(message, "session", ""))
         self.settle(self.planner, message)
 
     def publish(self, event: Any) -> None:
@@ -428,7 +488,7 @@ class Runtime:
             return None
         try:
             status: PlannerStatus = self.planner.ask(PlannerStatusQuery(), timeout=ACKNOWLEDGE_S)
-        except PrefetchError:
+        except Exception:  # noqa: BLE001 - it may fail on this very question
             return None
         return status
 
@@ -459,12 +519,42 @@ class Runtime:
             self.count(Miss(read.session, read.key, predicted=False, reason="no planner"))
         return self.direct.load(read.key, read.session, reply)
 
-    def submit(self, message: Submit) -> None:
+    def submit(self, submit: Submit) -> None:
         """Hand a submit to the planner; degraded at that very moment, its handle says so."""
+        self.check_running()
+        handed = self.desk.hand_in(submit)
+        if handed.replaced is not None:
+            self._never_planned(handed.replaced, Reason.REPLACED)
+        if handed.shed:
+            self._never_planned(submit, Reason.QUEUE_FULL)
+        if handed.message is None:
+            return
         try:
-            self.planner_tell(message)
+            self.planner_tell(handed.message)
         except EngineDegraded as error:
-            message.ticket.given_up(error)
+            submit.ticket.given_up(error)
+
+    def _undelivered(self, message: Any, error: PrefetchError) -> None:
+        """Tell whoever waits for it that the planner will not handle a message."""
+        refuse(self.desk.take(message) if isinstance(message, SubmitWaiting) else message, error)
+
+    @staticmethod
+    def _never_planned(submit: Submit, reason: Reason) -> None:
+        submit.ticket.never_planned(submit.session, len(submit.predictions), reason)
+
+    def changed(self, pattern: str, session: str) -> None:
+        """Something changed: no reader gets what was loaded before. Many changes of one pattern
+        in a row cost no more than a few.
+        """
+        epoch = self.view.board.note(pattern)
+        message = self._changes.hand_in(Invalidate(pattern, epoch, session=session))
+        if message is None:
+            return
+        try:
+            self.tell_cache(message)
+        except PrefetchError:
+            self._changes.take(message)
+            raise
 
     def planner_tell(self, message: Any) -> None:
         """As `tell_planner`, of what is worth nothing later.
@@ -504,5 +594,9 @@ class Runtime:
         return handle
 
     def _cancel_plan(self, handle: PlanHandle) -> None:
+        waiting = self.desk.withdraw(handle)
+        if waiting is not None:
+            self._never_planned(waiting, Reason.HOST_CANCELLED)
+            return
         if not self.degraded():  # else there is nothing to cancel
             self.tell_planner(CancelPlan(handle))

@@ -27,6 +27,7 @@ from prefetch_scheduler.policies.errors import (
     InvalidPrediction,
     LoadTimeout,
     PrefetchError,
+    ResourceUnavailable,
 )
 from prefetch_scheduler.policies.keys import exactly, plain_key
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
@@ -96,6 +97,18 @@ class Session:
             self._runtime.submit(to.Submit(self.id, checked, terms, context, handle))
         return handle
 
+    def cancel(self, key: str) -> None:
+        """Take one key's prediction back: its load ends, queued or running, unless another session
+        or a reader wants it. A submit that is not planned yet is not looked into.
+
+        Raises:
+            UnknownKind, InvalidPrediction: as for `get`.
+        """
+        self._runtime.check_running()
+        name = self._name(key)
+        if not self._runtime.degraded():  # else nothing is under way
+            self._runtime.tell_planner(to.CancelKey(self.id, name.key))
+
     # ---- reads -----------------------------------------------------------------------------
 
     def get(self, key: str, *, timeout: float | None = None) -> Content:
@@ -123,7 +136,11 @@ class Session:
                 " use `await aget(...)` here"
             )
         left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
-        return self._wait(self._runtime.reader.start(self._reading, name, seen), left)
+        read = self._runtime.reader.start(self._reading, name, seen)
+        try:
+            return self._wait(read, left)
+        except (ResourceUnavailable, LoadTimeout):
+            return self._despite(read)
 
     async def aget(self, key: str, *, timeout: float | None = None) -> Content:
         """As `get`, for coroutines. A hit needs no switch of task."""
@@ -133,7 +150,11 @@ class Session:
         if content is not None:
             return content
         left = _Left(self._runtime.clock, self._runtime.demand_timeout(timeout))
-        return await self._await(self._runtime.reader.start(self._reading, name, seen), left)
+        read = self._runtime.reader.start(self._reading, name, seen)
+        try:
+            return await self._await(read, left)
+        except (ResourceUnavailable, LoadTimeout):
+            return self._despite(read)
 
     def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> list[Content]:
         """Several resources at once, in order; the first error is raised once all have ended.
@@ -205,9 +226,19 @@ class Session:
 
     def _caught(self, read: Read, reply: "_Asked | None", left: "_Left") -> Content | BaseException:
         try:
-            return self._wait(read, left, reply)
+            try:
+                return self._wait(read, left, reply)
+            except (ResourceUnavailable, LoadTimeout):
+                return self._despite(read)
         except PrefetchError as error:
             return error
+
+    def _despite(self, read: Read) -> Content:
+        """In an `except` clause: what its source allows to be served instead; else the error."""
+        content = self._runtime.reader.despite(self._reading, read.key)
+        if content is None:
+            raise  # noqa: PLE0704 - the error in hand
+        return content
 
     def _wait(self, read: Read, left: "_Left", asked: "_Asked | None" = None) -> Content:
         runtime = self._runtime
@@ -349,8 +380,7 @@ class Session:
         self._invalidate(exactly(self._name(key).key))
 
     def _invalidate(self, pattern: str) -> None:
-        epoch = self._runtime.view.board.note(pattern)
-        self._runtime.tell_cache(Invalidate(pattern, epoch, session=self.id))
+        self._runtime.changed(pattern, self.id)
 
     def pin(self, key: str) -> None:
         """Load a key if need be and keep it until it is unpinned or the session ends.

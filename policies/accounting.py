@@ -129,6 +129,8 @@ class Accounting:
                 each.missed(public_key(key), predicted=foreseen, joined=False, reason=why)
             case ev.DemandLoaded(key=key, tokens=tokens, load_s=load_s):
                 each.demand_loaded(public_key(key), tokens, load_s)
+            case ev.ServedStale():
+                each.counts.stale_served += 1
             case ev.P0NotResident():
                 each.counts.p0_not_resident += 1
             case _:

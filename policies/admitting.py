@@ -5,7 +5,7 @@ from prefetch_scheduler.policies.cache_events import Pin
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.plan import Plan, PlanItem
-from prefetch_scheduler.policies.planner_events import ToCache, ToPool
+from prefetch_scheduler.policies.planner_events import Shed, ToCache, ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Withdraw
 from prefetch_scheduler.policies.sessions import (
@@ -20,6 +20,11 @@ from prefetch_scheduler.policies.vocabulary import (
     Priority,
     Reason,
 )
+
+URGENT_POOLS = (Pool.P0, Pool.P1, Pool.P2)
+
+MOST_QUEUED = 10_000
+"""Loads of P0 to P2 that wait in the planner at most."""
 
 
 def drop_unrepeated(
@@ -52,17 +57,20 @@ def admit(
     for item in plan.items:
         if item.role in pinned:
             _pin(s, session, item)
+        flight = s.flights.live.get(item.stored)
+        over = item.reason is Reason.PENDING and flight is None  # it ended while this was planned
         expected = (
-            item.priority <= Priority.P1 and pending.depth == 0 and item.reason is not Reason.CACHED
+            item.priority <= Priority.P1
+            and pending.depth == 0
+            and item.reason is not Reason.CACHED
+            and not over
         )
         if expected:
             _expect(state, item)
         want = Want(session.id, pending.cause, state.id, pending.depth)
-        if item.reason is Reason.PENDING:
-            flight = s.flights.live.get(item.stored)
-            if flight is not None:
-                s.flights.want(flight, want)
-                _rank_anew(s, flight, item)
+        if flight is not None and (item.reason is Reason.PENDING or item.admitted):
+            s.flights.want(flight, want)
+            _rank_anew(s, flight, item)
         elif item.admitted:
             _enqueue(s, session, item, want, now)
         elif item.lane is Lane.DEFERRED:
@@ -150,10 +158,25 @@ def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
 
 
 def shed(s: PlannerState) -> list[Flight]:
-    """Drop the least valuable background items past what may wait (decision D17)."""
+    """Keep the queues within their bounds: the least valuable of the least urgent class goes.
+
+    Of background items `max_background_queue` may wait (decision D17), of P0 to P2 together
+    `MOST_QUEUED`. What a reader waits for is in the queue of demand, and never shed.
+    """
     dropped: list[Flight] = []
     while s.queue.length(Pool.P3) > s.config.max_background_queue:
-        flight = s.queue.least(Pool.P3)
-        ending.cancel(s, flight, Reason.QUEUE_FULL)
-        dropped.append(flight)
+        dropped.append(_shed_least(s, Pool.P3))
+    while sum(map(s.queue.length, URGENT_POOLS)) > MOST_QUEUED:
+        pool = next(pool for pool in reversed(URGENT_POOLS) if s.queue.length(pool))
+        dropped.append(_shed_least(s, pool))
     return dropped
+
+
+def _shed_least(s: PlannerState, pool: Pool) -> Flight:
+    flight = s.queue.least(pool)
+    for want in flight.wants.values():
+        plan = s.plans.get(want.plan)
+        if plan is not None and plan.ticket is not None:
+            s.emit(Shed(plan.ticket, flight.key, Reason.QUEUE_FULL))
+    ending.cancel(s, flight, Reason.QUEUE_FULL)
+    return flight

@@ -38,7 +38,8 @@ LOST = "its planner was restarted"
 def carry_over(old: PlannerState, new: PlannerState) -> None:
     """What the host said and what was learned."""
     new.estimator, new.usage, new.habits = old.estimator, old.usage, old.habits
-    new.availability, new.learning = old.availability, old.learning
+    new.availability, new.breakers = old.availability, old.breakers
+    new.learning = old.learning
     new.host_busy = old.host_busy
     new.epoch, new.last_plan = old.epoch, old.last_plan
     new.wall, new.today = old.wall, old.today

@@ -21,6 +21,17 @@ class Put:
 
 
 @frozen
+class Restore:
+    """Entries that a store kept over a restart, the longest unused first. They are no prefetches,
+    and nobody has asked for them: they enter cold, where there is room.
+    """
+
+    entries: tuple[Entry, ...]
+    last: bool = False
+    """Nothing more will come."""
+
+
+@frozen
 class Invalidate:
     """A resource changed. `content`: what it is now, where the host hands it over (decision D31);
     with a prefix it is ignored.
@@ -106,7 +117,16 @@ class Resident:
 
 
 CacheCommand = (
-    Put | Invalidate | Acknowledged | Restamp | Pin | Unpin | EndSession | Drain | Resident
+    Put
+    | Restore
+    | Invalidate
+    | Acknowledged
+    | Restamp
+    | Pin
+    | Unpin
+    | EndSession
+    | Drain
+    | Resident
 )
 
 # ---- from the CacheLayer, to the planner ---------------------------------------------------

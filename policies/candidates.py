@@ -131,6 +131,9 @@ def _obstacle(
     blocked = s.availability.blocked(stored, now)
     if blocked is not None:
         return Reason.UNAVAILABLE, blocked
+    pause = s.breakers.wait(source.id, now)
+    if pause:
+        return Reason.UNAVAILABLE, f"source {source.name!r} keeps failing; probed in {pause:.1f} s"
     return None, ""
 
 

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from prefetch_scheduler.policies import demanding, ending, loading, submitting
+from prefetch_scheduler.policies import demanding, ending, loading, reloading, submitting
 from prefetch_scheduler.policies.cache_events import (
     Accessed,
     Acknowledged,
@@ -19,10 +19,11 @@ from prefetch_scheduler.policies.cache_events import (
 )
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.errors import PrefetchError
-from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
+from prefetch_scheduler.policies.flights import Flight, Rank, State
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     ContextSwitched,
@@ -38,7 +39,7 @@ from prefetch_scheduler.policies.planner_events import (
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.prediction import Prediction, Terms
-from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.sessions import PendingPlan, SessionState
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Lane,
@@ -73,17 +74,18 @@ def cross_overdue(s: PlannerState, now: float) -> None:
     """No submit came under the new context: nothing of the old one is wanted any more."""
     for name in [name for name, due in s.crossing.items() if due <= now]:
         del s.crossing[name]
+        for pending in [p for p in s.pending.values() if p.session == name and p.large]:
+            if pending.replaces and not pending.admitted:  # submitted under the old context
+                submitting.give_up(s, pending, Reason.CONTEXT_CHANGED)
         for flight in s.flights.wanted_by(name):
             ending.drop_want(s, flight, name, Reason.CONTEXT_CHANGED)
 
 
-def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
+def on_cancel_plan(s: PlannerState, event: CancelPlan) -> None:
     """The host takes a submit back: what only that plan wanted is dropped."""
-    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     for pending in [p for p in s.pending.values() if p.ticket is event.ticket]:
-        pending.predictions = ()
-        pending.replaces = False
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending)
+    plan = next((p for p in s.plans.values() if p.ticket is event.ticket), None)
     if plan is None:
         return
     for flight in s.flights.wanted_by(plan.session):
@@ -92,6 +94,23 @@ def on_cancel_plan(s: PlannerState, event: CancelPlan, now: float) -> None:
     # What a later submit took over goes on for that one; this one counts on nothing any more.
     for stored in sorted(plan.outstanding):
         ending.settle(s, plan, stored, ok=False)
+
+
+def on_cancel_key(s: PlannerState, event: CancelKey) -> None:
+    """The host takes one key back, whichever submit wanted it. Pins and readers stay."""
+    session = s.session(event.session)
+    flight = s.flights.live.get(s.stored(event.key, session))
+    if flight is not None and session.id in flight.wants:
+        ending.drop_want(s, flight, session.id, Reason.HOST_CANCELLED)
+
+
+def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:
+    """Nobody wants it any more; one whose loads are queued already is told of first."""
+    submitting.finish_draft(s, pending)
+    if not pending.admitted:
+        pending.predictions = ()
+        pending.replaces = False
+        submitting.plan_now(s, pending)
 
 
 # ---- sessions -------------------------------------------------------------------------------
@@ -156,11 +175,10 @@ def prefill(
     submitting.request(s, session.id, predictions, terms, Cause.PREFILL, now)
 
 
-def on_session_ended(s: PlannerState, event: SessionEnded, now: float) -> None:
+def on_session_ended(s: PlannerState, event: SessionEnded) -> None:
     s.crossing.pop(event.session, None)
     for pending in [p for p in s.pending.values() if p.session == event.session]:
-        pending.predictions = ()
-        submitting.plan_now(s, pending, {}, now)
+        _plan_nothing(s, pending)
     for flight in [f for f in s.flights.live.values() if event.session in f.pin_for]:
         _unpin_flight(s, flight, event.session)
     for flight in s.flights.wanted_by(event.session):
@@ -265,7 +283,7 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
             s.resident.pop(notice.stored, None)
             s.learning.left(notice.session, notice.stored)
             if notice.cause is RemovalCause.INVALIDATED and (notice.was_read or notice.pinned):
-                reload(s, notice, now)
+                reloading.reload(s, notice, now)
         case Invalidated():
             _invalidated(s, notice)
         case Holding():
@@ -316,57 +334,3 @@ def _invalidated(s: PlannerState, notice: Invalidated) -> None:
         if flight.dispatched and flight.epoch < notice.epoch:
             flight.overtaken = True
     s.emit(ToCache(Acknowledged(notice.epoch)))
-
-
-def reload(s: PlannerState, notice: Removed, now: float) -> None:
-    """What was read and has changed is loaded again in the background (decision D31)."""
-    key = public_key(notice.stored)
-    sources = s.prefetch_sources(key)
-    if not (sources and s.reloads_on_change) or notice.stored in s.flights.live:
-        return
-    if notice.session not in s.sessions:
-        return
-    figures = s.estimator.estimate(sources[0], key.partition(":")[2], None, None, None)
-    worth = s.learning.weigh(
-        notice.session,
-        notice.stored,
-        sources[0].id,
-        None,
-        0.0,
-        tokens=notice.tokens or figures.tokens,
-        load_s=figures.load_s,
-        queue_s=s.queue_s(figures.load_s),
-        factor=1.0,
-        now=now,
-    )
-    if worth is not None and worth.net_s <= 0:
-        s.note(key, "not reloaded", worth.words(), notice.session)
-        return
-    if s.observes:
-        return
-    allowance = s.config.execution.max_background_tokens
-    reloads = [f for f in s.flights.live.values() if f.cause is Cause.RELOAD]
-    if sum(f.tokens for f in reloads) + notice.tokens > allowance:
-        s.note(key, "not reloaded", Reason.BACKGROUND_TOKENS_EXCEEDED, notice.session)
-        return
-    flight = Flight(
-        id=s.flights.next_id(),
-        stored=notice.stored,
-        key=key,
-        name=key.partition(":")[2],
-        sources=s.table.by_kind[kind_of(key)],
-        source_at=s.first_prefetch_source(key),
-        cause=Cause.RELOAD,
-        rank=Rank(Priority.P3, 1.0, key),
-        pool=Pool.P3,
-        lane=Lane.BACKGROUND,
-        session=notice.session,
-        created_at=now,
-        ready_at=now + s.config.background_start_delay_ms / 1000,
-        tokens=notice.tokens,
-        reason="changed after it was read",
-        wants={notice.session: Want(notice.session, Cause.RELOAD)},
-    )
-    s.flights.add(flight)
-    s.enqueue(flight)
-    s.note(key, "reload queued", "changed after it was read", notice.session)

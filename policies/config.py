@@ -18,6 +18,7 @@ from prefetch_scheduler.policies.config_fields import (
     number,
     switch,
     table,
+    text,
 )
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
@@ -188,7 +189,7 @@ class Speculation:
 
 @frozen(kw_only=True)
 class CacheRules:
-    """How long the layers hold entries (decisions D28, D30, D18)."""
+    """How long the layers hold entries, and where (decisions D28, D30, D18)."""
 
     hot_ttl_s: float = number(
         300.0, "unread for this long: demoted from hot to warm", unit="seconds"
@@ -202,6 +203,19 @@ class CacheRules:
     )
     unread_background_s: float = number(
         30.0, "an unread background item leaves warm for cold", unit="seconds"
+    )
+    cold_store: str = choice(
+        "memory", "where the cache is kept over a restart, if at all", words=("memory", "sqlite")
+    )
+    cold_path: str = text(
+        "prefetch-cache.sqlite",
+        "the file of cold_store sqlite; relative to the folder of the configuration file",
+    )
+    cold_max_bytes: int = number(
+        256 << 20, "content that the file of cold_store sqlite holds at most", unit="bytes"
+    )
+    watch: bool = switch(
+        False, "watch the folders of cached files, to reload what changes before it is read"
     )
 
 

@@ -14,6 +14,7 @@ from prefetch_scheduler.policies.config_rules import (
     Rule,
     Switch,
     Table,
+    Text,
     settled,
 )
 
@@ -41,6 +42,11 @@ def switch(default: bool, help_: str) -> Any:
 def choice(default: str, help_: str, *, words: tuple[str, ...]) -> Any:
     """A key that holds one of a closed list of words."""
     return _ruled(Choice(tuple(map(str, words))), help_, default=str(default))
+
+
+def text(default: str, help_: str) -> Any:
+    """A key that holds a text, e.g. a path."""
+    return _ruled(Text(), help_, default=default)
 
 
 def table(

@@ -69,6 +69,11 @@ class Choice:
     words: tuple[str, ...]
 
 
+@frozen
+class Text:
+    """Text that is not empty and holds no NUL, e.g. a path."""
+
+
 @frozen(kw_only=True)
 class Table:
     """A number for each of a closed list of words; words left out keep their default."""
@@ -92,7 +97,7 @@ class KeyLists:
     """A list of resource keys for each of any names."""
 
 
-Rule = Number | Switch | Choice | Table | KeyList | KeyLists
+Rule = Number | Switch | Choice | Text | Table | KeyList | KeyLists
 
 
 def settled(rule: Rule, value: Any) -> Any:
@@ -115,7 +120,7 @@ def settled(rule: Rule, value: Any) -> Any:
             return {k: settled(KeyList(), v) for k, v in value.items()}
         case Switch():
             return value
-        case Choice():
+        case Choice() | Text():
             return str(value) if isinstance(value, str) else value
         case _:
             assert_never(rule)
@@ -141,6 +146,9 @@ def value_faults(rule: Rule, value: object, path: Path) -> Iterator[Fault]:
         case Choice():
             if value not in rule.words:
                 yield path, f"{shown(value)} is not one of {', '.join(rule.words)}"
+        case Text():
+            if not isinstance(value, str) or not value or "\x00" in value:
+                yield path, f"{shown(value)} is not a text of at least one character"
         case Table():
             yield from _table_faults(rule, value, path)
         case KeyList():

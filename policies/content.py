@@ -53,6 +53,9 @@ class Content:
     """Set by the engine: wall-clock time of loading, in seconds since the epoch."""
     layer: Layer | None = field(default=None, init=False)
     """Set by the engine: the layer it was served from; None straight from a load."""
+    stale: bool = field(default=False, init=False)
+    """Set by the engine: it is past its `max_age_s` and was served because its source allows that
+    (`stale_while_revalidate_s`, `stale_if_error_s`)."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.value, str | bytes):
@@ -82,12 +85,19 @@ class Content:
             _set(copy, "version", self.version)
             _set(copy, "media_type", self.media_type)
             _set(copy, "max_age_s", self.max_age_s)
+            _set(copy, "stale", False)
         else:
             copy = evolve(self, tokens=tokens)
         _set(copy, "key", key)
         _set(copy, "source", source)
         _set(copy, "loaded_at", loaded_at)
         _set(copy, "layer", layer)
+        return copy
+
+    def as_stale(self) -> "Content":
+        """A copy that says of itself that it is past its age."""
+        copy = self.in_layer(self.layer)
+        _set(copy, "stale", True)
         return copy
 
     def in_layer(self, layer: Layer | None) -> "Content":

@@ -48,6 +48,9 @@ class Counts:
     """Misses and joined reads of keys that had not been predicted."""
     missed_predicted: int = 0
 
+    stale_served: int = 0
+    """Reads that got content past its age, as its source allows; each is a hit or a miss too."""
+
     demand_loads: int = 0
     tokens_demand_loaded: int = 0
     demand_load_s: float = 0.0

@@ -41,6 +41,9 @@ def _send(s: PlannerState, pool: Pool, now: float) -> None:
         flight = _next(s, pool)
         if flight is None:
             break
+        if _speculative(flight) and s.breakers.wait(flight.source.id, now):
+            ending.cancel(s, flight, Reason.UNAVAILABLE)
+            continue
         s.queue.remove(flight)
         requests.append(_dispatched(s, flight, now))
     if requests:
@@ -55,6 +58,11 @@ def _next(s: PlannerState, pool: Pool) -> Flight | None:
     return None
 
 
+def _speculative(flight: Flight) -> bool:
+    """Whether nobody asked for it: neither a reader, nor the host by a pin."""
+    return flight.pool is not Pool.DEMAND and not (flight.waiters or flight.pin_for)
+
+
 def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
     if flight.pool is Pool.P3:
         flight.state = State.HANDED
@@ -67,6 +75,8 @@ def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
     s.slots.claim(flight.pool, flight.id)
     s.flights.take_source(flight)
     source = flight.source
+    if _speculative(flight):
+        s.breakers.begin(source.id, now)
     flight.expands = source.expands and _depth(flight) < s.config.execution.follow_up_depth
     return LoadRequest(
         id=flight.id,

@@ -39,6 +39,7 @@ from prefetch_scheduler.policies.cache_events import (
     Refused,
     Resident,
     Restamp,
+    Restore,
     Stored,
     Unpin,
     Withdraw,
@@ -101,6 +102,9 @@ class CacheLayers:
         match command:
             case Put():
                 self._put(command, now)
+            case Restore(entries):
+                for entry in entries:
+                    self._restore(entry, now)
             case Invalidate():
                 self._invalidate(command, now)
             case Acknowledged(epoch):
@@ -181,6 +185,36 @@ class CacheLayers:
         """What was decided and not handed out, since an error struck meanwhile."""
         return self._taken()
 
+    # ---- after a restart ---------------------------------------------------------------------
+
+    def take_over(
+        self, entries: Iterable[Entry], earlier: "CacheLayers | None", now: float
+    ) -> list[CacheEffect]:
+        """Go on with the entries that readers see, each in its layer, as old and as often read as
+        it was. Called once, on a machine that knows nothing yet but pins.
+
+        Args:
+            entries: what is published: that is what there is, whatever `earlier` holds.
+            earlier: the machine before this one. It may have failed in the midst of a change, so
+                of each entry only single figures are taken from it, never its lists.
+            now: engine seconds.
+        """
+        now = self._at(now)
+        nodes = earlier._residents.nodes if earlier is not None else {}
+        known: list[tuple[float, Entry, Node | None]] = []
+        for entry in entries:
+            node = nodes.get(entry.stored)
+            if node is not None and node.entry.first_read is not entry.first_read:
+                node = None  # of other content
+            known.append((min(node.since, now) if node is not None else now, entry, node))
+        known.sort(key=_since)
+        for since, entry, node in known:
+            self._residents.restore(entry, node, since)
+        self._residents.settle(earlier._residents.wasted() if earlier is not None else (), now)
+        if earlier is not None:
+            self._marks.remember_as(earlier._marks)
+        return self._taken()
+
     # ---- content -----------------------------------------------------------------------------
 
     def _put(self, put: Put, now: float) -> None:
@@ -210,6 +244,15 @@ class CacheLayers:
         # A prefetch without its token was read from the planner's answer, before it came here.
         read = demanded or not entry.first_read
         residents.insert(entry, now, read=read, freq=freq + demanded)
+
+    def _restore(self, entry: Entry, now: float) -> None:
+        """It is checked when it is read, as every entry is; what is there already is newer."""
+        residents, stored = self._residents, entry.stored
+        if stored in residents.nodes or self._marks.covers(stored, entry.epoch):
+            return
+        if residents.restore_cold(entry, now):
+            residents.out.append(Stored(stored, 0, entry))
+            self._note(stored, "restored", "kept over a restart", entry.session)
 
     def _keeps(self, old: Node, entry: Entry) -> bool:
         """Whether what is there is as good as what is put: the same, or asked for later."""
@@ -346,3 +389,7 @@ class CacheLayers:
         found = list(faults(self._residents))
         if found:
             raise AssertionError("; ".join(found))
+
+
+def _since(known: tuple[float, Entry, Node | None]) -> float:
+    return known[0]

@@ -3,6 +3,7 @@
 from typing import assert_never
 
 from prefetch_scheduler.policies import ending, following
+from prefetch_scheduler.policies.breakers import blames_source
 from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
@@ -57,7 +58,26 @@ def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
             _on_report(s, report.pool, flight, item, now)
 
 
+def _judge(s: PlannerState, flight: Flight, item: LoadReport, now: float) -> None:
+    """What a load's end says of its source."""
+    source = flight.source
+    match item:
+        case Loaded():
+            if s.breakers.succeeded(source.id):
+                s.log("info", f"source {source.name!r} works again", "", flight.owner)
+        case Abandoned() | Failed(excluded=False):
+            if isinstance(item, Failed) and not blames_source(item.exception):
+                return
+            pause = s.breakers.failed(source.id, now)
+            if pause is not None:
+                text = f"source {source.name!r} keeps failing: no loads ahead for {pause:g} s"
+                s.log("warning", text, "", flight.owner)
+        case _:
+            pass
+
+
 def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, now: float) -> None:
+    _judge(s, flight, item, now)
     match item:
         case Started():
             _started(s, pool, flight)

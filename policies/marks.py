@@ -59,6 +59,11 @@ class Marks:
                 del self._keys[key]
             self._remember(key, epoch)
 
+    def remember_as(self, earlier: "Marks") -> None:
+        """After a restart: what has been acknowledged stays known. Marks that stand come anew."""
+        self._acknowledged = OrderedDict(earlier._acknowledged)
+        self._forgotten = earlier._forgotten
+
     def _remember(self, key: str, epoch: int) -> None:
         self._acknowledged[key] = max(epoch, self._acknowledged.get(key, 0))
         self._acknowledged.move_to_end(key)

@@ -151,6 +151,18 @@ class P0NotResident:
 
 
 @frozen
+class ServedStale:
+    """A reader got content past its age, as its source allows; `why` says under which rule.
+
+    It does not take the place of the hit or the miss that the read is counted as.
+    """
+
+    session: str
+    key: str
+    why: str
+
+
+@frozen
 class EntryRemoved:
     key: str
     cause: RemovalCause
@@ -186,6 +198,7 @@ SessionEvent = (
     | Miss
     | DemandLoaded
     | P0NotResident
+    | ServedStale
 )
 """What concerns one session's predictions and reads."""
 

@@ -190,6 +190,13 @@ class Plan:
     rejected: Mapping[Reason, int] = field(factory=dict)
     """How many candidates are not loaded, by reason; also those that `items` leaves out."""
 
+    @classmethod
+    def of_nothing(cls, session: str, count: int, reason: Reason) -> "Plan":
+        """The answer to a submit that was given up before it was planned: `count` predictions,
+        none of them looked at, let alone loaded."""
+        rejected = {reason: count} if count else {}
+        return cls(session, (), 0, 0, 0, 0.0, 0.0, 0.0, 0.0, rejected)
+
     def without(self, dropped: Collection[str], reason: Reason) -> "Plan":
         """The plan after loads of these cache keys were given up: skipped, for that reason."""
         gone = [i for i in self.items if i.lane in LOADED_LANES and i.stored in dropped]

@@ -15,12 +15,14 @@ from prefetch_scheduler.policies import (
     dispatching,
     following,
     loading,
+    reloading,
     submitting,
 )
 from prefetch_scheduler.policies.cache_events import CacheReport
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     Demand,
@@ -32,6 +34,7 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEvent,
     PlannerTick,
     ProjectSwitched,
+    Revalidate,
     SessionEnded,
     SessionStarted,
     Submit,
@@ -65,6 +68,8 @@ class PlannerMachine:
         s = self.state
         s.now, s.wall, s.today = now, wall, today
         self._on(event, now)
+        if isinstance(event, PlannerTick):
+            submitting.draft(s)
         dispatching.pump(s, now)
         submitting.publish_plans(s)
         effects, s.out = s.out, []
@@ -86,21 +91,25 @@ class PlannerMachine:
                     )
                 submitting.on_submit(s, event, now)
             case Surveyed():
-                submitting.on_surveyed(s, event, now)
+                submitting.on_surveyed(s, event)
             case Expanded():
                 following.on_expanded(s, event, now)
             case PlannerTick():
                 self._tick(now)
             case Forsake():
                 demanding.on_forsake(s, event)
+            case Revalidate():
+                reloading.on_revalidate(s, event, now)
             case CancelPlan():
-                changing.on_cancel_plan(s, event, now)
+                changing.on_cancel_plan(s, event)
+            case CancelKey():
+                changing.on_cancel_key(s, event)
             case ContextChanged():
                 changing.on_context_changed(s, event, now)
             case SessionStarted():
                 changing.on_session_started(s, event, now)
             case SessionEnded():
-                changing.on_session_ended(s, event, now)
+                changing.on_session_ended(s, event)
             case ProjectSwitched():
                 changing.on_project_switched(s, event.session, event.project, now)
             case UserLoggedIn():
@@ -121,9 +130,16 @@ class PlannerMachine:
         changing.cross_overdue(self.state, now)
         dispatching.expire_unstarted(self.state, now)
 
+    @property
+    def drafting(self) -> bool:
+        """Whether a large plan is being made in steps: one for each `PlannerTick`."""
+        return bool(self.state.drafts)
+
     def next_deadline(self) -> float | None:
         """The engine time at which `PlannerTick` is wanted, or None."""
         s = self.state
+        if s.drafts:
+            return s.now
         due = [pending.deadline for pending in s.pending.values()]
         due.extend(islice(s.crossing.values(), 1))
         start = dispatching.next_start(s)

@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
 from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
-from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, RemovalCause
+from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, Reason, RemovalCause
 
 DEFAULT_SESSION = "default"
 
@@ -75,6 +75,19 @@ class Demand:
 
 
 @frozen
+class Revalidate:
+    """A reader was served content past its age: load it again in the background.
+
+    Nothing is done where that is under way, the key is unavailable, or the content is not past its
+    age any more.
+    """
+
+    session: str
+    key: str
+    stored: str
+
+
+@frozen
 class Forsake:
     """The reader of this ticket waits no longer."""
 
@@ -89,6 +102,14 @@ class CancelPlan:
     """The host takes back the submit of this ticket."""
 
     ticket: Any = field(eq=False)
+
+
+@frozen
+class CancelKey:
+    """A session wants a key no longer: its load ends, queued or running, unless others want it."""
+
+    session: str
+    key: str
 
 
 @frozen
@@ -167,7 +188,9 @@ PlannerEvent = (
     Submit
     | Demand
     | Forsake
+    | Revalidate
     | CancelPlan
+    | CancelKey
     | SessionStarted
     | SessionEnded
     | ProjectSwitched
@@ -248,6 +271,15 @@ class ImmediateDone:
 
 
 @frozen
+class Shed:
+    """One item of the plan of this ticket was given up to keep a queue within its bound."""
+
+    ticket: Any = field(eq=False)
+    key: str
+    reason: Reason
+
+
+@frozen
 class Done:
     """What this ticket asked for has been taken on."""
 
@@ -320,6 +352,7 @@ PlannerEffect = (
     | Retry
     | PlanMade
     | ImmediateDone
+    | Shed
     | Done
     | Log
     | Tell

@@ -11,6 +11,7 @@ from typing import Literal
 from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.availability import Availability
+from prefetch_scheduler.policies.breakers import Breakers
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimator
@@ -28,6 +29,7 @@ from prefetch_scheduler.policies.sessions import (
 )
 from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.steps import Steps
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
 from prefetch_scheduler.policies.vocabulary import PolicyName, Pool, SpeculationMode
@@ -58,6 +60,7 @@ class PlannerState:
     surveying: bool = field(init=False)
     """Whether there is a source that has to be asked about its names before a plan."""
     availability: Availability = field(init=False)
+    breakers: Breakers = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
     habits: Habits = field(init=False, factory=Habits)
@@ -71,6 +74,9 @@ class PlannerState:
     plans_limit: int = field(init=False, default=PLANS_LIMIT)
     """At so many plans, those of which nothing can come any more are forgotten."""
     pending: dict[int, PendingPlan] = field(init=False, factory=dict)
+    """What waits for its survey, or is being planned in steps."""
+    drafts: OrderedDict[int, Steps[None]] = field(init=False, factory=OrderedDict)
+    """Of the pending ones those that are worked on in steps, the next one first."""
     made: list[MadePlan] = field(init=False, factory=list)
     """Plans made while the event in hand was handled."""
     expanding: OrderedDict[int, Expanding] = field(init=False, factory=OrderedDict)
@@ -97,6 +103,7 @@ class PlannerState:
         self.unstarted = Unstarted(self.flights)
         self.surveying = any(source.surveys for source in self.table.infos)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
+        self.breakers = Breakers(run.unavailable_min_s, run.unavailable_max_s)
 
     # ---- effects --------------------------------------------------------------------------
 

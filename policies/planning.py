@@ -29,6 +29,7 @@ from prefetch_scheduler.policies.plan import (
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
+from prefetch_scheduler.policies.steps import STEP, Steps, at_once, in_steps
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
 ITEMISED_LIMIT = 10_000
@@ -57,10 +58,21 @@ def merged(predictions: Iterable[Prediction]) -> tuple[Merged, ...]:
     Highest confidence, most urgent role, every reason; of sizes, times and values that several
     predictions state, the largest, so that the result does not depend on their order.
     """
+    return at_once(merging(tuple(predictions)))
+
+
+def merging(predictions: Sequence[Prediction]) -> Steps[tuple[Merged, ...]]:
+    """As `merged`, in steps."""
     by_key: dict[str, list[Prediction]] = {}
-    for prediction in predictions:
-        by_key.setdefault(prediction.key, []).append(prediction)
-    return tuple(_merged(key, same) for key, same in by_key.items())
+    for some in in_steps(predictions):
+        for prediction in some:
+            by_key.setdefault(prediction.key, []).append(prediction)
+        yield
+    result: list[Merged] = []
+    for groups in in_steps(list(by_key.items())):
+        result.extend(_merged(key, same) for key, same in groups)
+        yield
+    return tuple(result)
 
 
 def _merged(key: str, same: Sequence[Prediction]) -> Merged:
@@ -116,19 +128,48 @@ def make_plan(
     Raises:
         InvalidPrediction: an estimate is negative, NaN or too large (decision D2); names each.
     """
-    faults = [fault for candidate in candidates for fault in candidate_faults(candidate)]
+    return at_once(
+        planning(
+            session,
+            candidates,
+            terms,
+            config,
+            charged_tokens=charged_tokens,
+            charged_background=charged_background,
+            budget=budget,
+        )
+    )
+
+
+def planning(
+    session: str,
+    candidates: Sequence[Candidate],
+    terms: Terms,
+    config: Config,
+    *,
+    charged_tokens: int = 0,
+    charged_background: int = 0,
+    budget: int | None = None,
+) -> Steps[Plan]:
+    """As `make_plan`, in steps; sorting is one step, of any length."""
+    faults: list[str] = []
+    for some in in_steps(candidates):
+        faults.extend([fault for candidate in some for fault in candidate_faults(candidate)])
+        yield
     if faults:
         raise InvalidPrediction(faults)
     granted = plan_budget(terms, config) if budget is None else max(0, budget)
     time_ms = config.time_budget_ms if terms.time_budget_ms is None else terms.time_budget_ms
     itemise = len(candidates) <= ITEMISED_LIMIT
     rejected: Counter[Reason] = Counter()
-    rows = _rated(candidates, terms, config, None if itemise else rejected)
+    rows = yield from _rated(candidates, terms, config, None if itemise else rejected)
+    yield
     in_order = _by_priority(rows)
     left = max(0, granted - charged_tokens)
     background_left = max(0, config.execution.max_background_tokens - charged_background)
-    _Fitting(config, left, background_left, time_ms / 1000, explain=itemise).fit_all(in_order)
-    items = _itemised(in_order, rejected, itemise=itemise)
+    fitting = _Fitting(config, left, background_left, time_ms / 1000, explain=itemise)
+    yield from fitting.fit_all(in_order)
+    items = yield from _itemised(in_order, rejected, itemise=itemise)
     started = [item for item in items if item.admitted]
     value = fsum([item.value for item in started])
     # What either order may choose from: all that is not pending and has nothing in the way.
@@ -171,7 +212,7 @@ def _rated(
     terms: Terms,
     config: Config,
     rejected: Counter[Reason] | None,
-) -> list[_Row]:
+) -> Steps[list[_Row]]:
     """The candidates with priority and value, by falling density, then key.
 
     With `rejected`, those that something is in the way of are only counted there.
@@ -182,6 +223,8 @@ def _rated(
     destinations = _OBSERVED if observed else _BY_PRIORITY
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
+        if place % STEP == STEP - 1:
+            yield
         confidence, value = c.confidence, c.value
         rating = rate(c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent)
         priority = rating.priority
@@ -254,10 +297,12 @@ class _Fitting:
     def __attrs_post_init__(self) -> None:
         self.slots = SlotSchedule(self.config)
 
-    def fit_all(self, in_order: Sequence[_Row]) -> None:
-        for row in in_order:
-            if row.open:
-                self._fit(row)
+    def fit_all(self, in_order: Sequence[_Row]) -> Steps[None]:
+        for some in in_steps(in_order):
+            for row in some:
+                if row.open:
+                    self._fit(row)
+            yield
         # Background comes after all that is immediate, items that did not fit the time included.
         for row in in_order:
             if row.lane is Lane.BACKGROUND:
@@ -299,15 +344,17 @@ _LANE_ORDER = (Lane.IMMEDIATE, Lane.BACKGROUND, Lane.DEFERRED, Lane.SKIPPED)
 
 def _itemised(
     in_order: Sequence[_Row], rejected: Counter[Reason], *, itemise: bool
-) -> tuple[PlanItem, ...]:
+) -> Steps[tuple[PlanItem, ...]]:
     """The plan's items in plan order; counts in `rejected` those not loaded, by reason."""
     lanes: dict[Lane, list[PlanItem]] = {lane: [] for lane in _LANE_ORDER}
-    for row in in_order:
-        if row.lane not in LOADED_LANES:
-            rejected[row.reason] += 1
-            if not itemise:
-                continue
-        lanes[row.lane].append(_item(row))
+    for some in in_steps(in_order):
+        for row in some:
+            if row.lane not in LOADED_LANES:
+                rejected[row.reason] += 1
+                if not itemise:
+                    continue
+            lanes[row.lane].append(_item(row))
+        yield
     return tuple([item for items in lanes.values() for item in items])
 
 

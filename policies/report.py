@@ -95,6 +95,7 @@ class Report:
             "wasted_fraction_count": rate(c.wasted_fraction_count),
             "token_budget_granted": c.budget_granted,
             "wasted_of_budget": rate(c.wasted_of_budget),
+            "stale_served": c.stale_served,
             "demand_loads": c.demand_loads,
             "tokens_demand_loaded": c.tokens_demand_loaded,
             "demand_load_s": seconds(c.demand_load_s),

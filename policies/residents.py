@@ -5,6 +5,7 @@ Effects are collected in `out`, in order.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from prefetch_scheduler.policies.cache_events import (
     CacheNotice,
@@ -88,6 +89,60 @@ class Residents:
             self._enter(node, self.pinned, now)
         else:
             self._enter(node, self.hot if read else self.warm, now)
+
+    def restore_cold(self, entry: Entry, now: float) -> bool:
+        """Add an entry kept over a restart, in cold. False: there is no room."""
+        cold = self.cold
+        pinned = entry.stored in self.pins
+        if not pinned and cold.limit is not None and cold.count >= cold.limit:
+            return False
+        node = Node(entry, read=True)
+        self.nodes[entry.stored] = node
+        if PARTITION in entry.stored:
+            self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
+        self._enter(node, self.pinned if pinned else cold, now)
+        return True
+
+    def restore(self, entry: Entry, before: Node | None, since: float) -> None:
+        """Put an entry back where it stood, after a restart: in its layer, unread as it was.
+
+        Args:
+            entry: as readers see it; its key is free.
+            before: what was known of it; None: nothing, then its place says whether it was read.
+            since: engine time at which it entered its layer or was last read in it.
+        """
+        layer = entry.content.layer
+        if before is None:
+            read, freq = not entry.first_read and layer is Layer.HOT, 0
+        else:
+            read, freq = before.read, before.freq
+        node = Node(entry, read=read, freq=freq)
+        self.nodes[entry.stored] = node
+        if PARTITION in entry.stored:
+            self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
+        if before is None:
+            self._own(node, entry.session)
+        else:
+            node.open, node.session = before.open, before.session
+            if before.chain is not None:
+                self._own(node, before.session)
+        lists = {Layer.HOT: self.hot, Layer.COLD: self.cold}.get(layer or Layer.WARM, self.warm)
+        if entry.stored in self.pins:
+            lists = self.pinned
+        if layer is lists.layer:
+            lists.add(node, since)  # too many of them are seen to at the end, by `settle`
+        else:
+            self._enter(node, lists, since)
+
+    def settle(self, wasted: Iterable[int], now: float) -> None:
+        """After the last `restore`: what was counted as wasted, and no layer over its size."""
+        self._wasted = OrderedDict.fromkeys(wasted)
+        for lists in (self.hot, self.warm, self.cold):
+            while lists.overfull:
+                victim = lists.order.victim(None)
+                if victim is None:
+                    break
+                self._demote(victim, RemovalCause.EVICTED, f"{lists.layer} full", now)
 
     def drop(self, node: Node, cause: RemovalCause, why: str = "") -> bool:
         """Remove an entry. A replaced one stays published until the new one is. Was it read?"""
@@ -255,6 +310,10 @@ class Residents:
             self._wasted.popitem(last=False)
         self.out.append(PrefetchWasted(entry.prefetch_id, str(reason)))
         return True
+
+    def wasted(self) -> tuple[int, ...]:
+        """Numbers of the prefetches counted as wasted lately, oldest first."""
+        return tuple(self._wasted)
 
     def was_wasted(self, prefetch_id: int) -> bool:
         return prefetch_id in self._wasted

@@ -7,6 +7,7 @@ from attrs import Factory, define, field
 
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.prediction import Prediction, Terms
+from prefetch_scheduler.policies.steps import LARGE
 from prefetch_scheduler.policies.vocabulary import Cause
 
 PREDICTED_KEPT = 2_000
@@ -51,6 +52,13 @@ class PendingPlan:
     """Whether what the session queued before and this does not repeat is dropped (D25)."""
     crossing: bool = False
     """Whether it is the first submit under a new context: running loads are dropped too."""
+    admitted: bool = False
+    """Whether its loads are queued, and only its submitter has not been told yet."""
+
+    @property
+    def large(self) -> bool:
+        """Whether it is planned in steps, between which other events are handled."""
+        return len(self.predictions) > LARGE
 
 
 @define(eq=False)

@@ -21,6 +21,10 @@ class SourceInfo:
     max_concurrency: int | None = None
     """Loads that the source allows at once; None: the configuration's limit for prefetching."""
     load_timeout_s: float | None = None
+    stale_while_revalidate_s: float = 0.0
+    """Seconds past its `max_age_s` for which content is served while it is loaded again."""
+    stale_if_error_s: float = 0.0
+    """Seconds past its `max_age_s` for which content is served where loading it fails."""
     batches: bool = False
     """Has `load_many`."""
     expands: bool = False

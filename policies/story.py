@@ -113,6 +113,8 @@ class StoryBook:
                 return [(key, session, "demand loaded", f"{tokens} tokens in {load_s:.3f} s")]
             case ev.P0NotResident(session=session, key=key):
                 return [(key, session, "not resident", "a P0 item that should have been")]
+            case ev.ServedStale(session=session, key=key, why=why):
+                return [(key, session, "served stale", why)]
             case ev.EntryRemoved(key=key, cause=cause, session=session):
                 return [(key, session, "removed from the cache", str(cause))]
             case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted():

@@ -1,6 +1,7 @@
 """From submits to plans: surveys, the plan, and who is told of it (decisions D9 to D12, D25)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 
 from prefetch_scheduler.policies import admitting, ending
 from prefetch_scheduler.policies.candidates import candidate
@@ -8,9 +9,9 @@ from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
 from prefetch_scheduler.policies.plan import LOADED_LANES, Candidate, Plan, candidate_faults
-from prefetch_scheduler.policies.planner_events import PlanMade, Submit, ToPool
+from prefetch_scheduler.policies.planner_events import ImmediateDone, PlanMade, Submit, ToPool
 from prefetch_scheduler.policies.planner_state import PLANS_LIMIT, PlannerState
-from prefetch_scheduler.policies.planning import make_plan, merged
+from prefetch_scheduler.policies.planning import merging, planning
 from prefetch_scheduler.policies.pool_events import Surveyed, SurveyNames
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.sessions import (
@@ -20,6 +21,7 @@ from prefetch_scheduler.policies.sessions import (
     SessionState,
 )
 from prefetch_scheduler.policies.source_info import Survey
+from prefetch_scheduler.policies.steps import Steps, at_once, in_steps
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Lane,
@@ -78,40 +80,110 @@ def request(
         replaces=replaces,
         crossing=crossing,
     )
-    if replaces:  # plans of one session are made in the order of their submits
+    if replaces:
         for earlier in [p for p in s.pending.values() if p.session == session and p.replaces]:
-            pending.crossing = pending.crossing or earlier.crossing
-            plan_now(s, earlier, {}, now)
-    if s.config.enable_speculative_prefetch or cause is not Cause.PREDICTION:
-        pending.names = tuple(_names_to_survey(s, pending.predictions))
-    if not pending.names:
-        plan_now(s, pending, {}, now)
-        return
+            if not earlier.admitted:
+                pending.crossing = pending.crossing or earlier.crossing
+                _overtake(s, earlier)
     s.pending[pending.id] = pending
+    _work_on(s, pending, _ask_sources(s, pending))
+
+
+def _overtake(s: PlannerState, earlier: PendingPlan) -> None:
+    """Plans of one session are made in the order of their submits; a large one that is not made
+    yet is given up instead, since nearly all of it would be replaced at once (decision D25).
+    """
+    if earlier.large:
+        give_up(s, earlier, Reason.REPLACED)
+    else:
+        plan_now(s, earlier)
+
+
+def give_up(s: PlannerState, pending: PendingPlan, reason: Reason) -> None:
+    """Answer a submit that is not planned any more."""
+    _forget_pending(s, pending)
+    plan = Plan.of_nothing(pending.session, len(pending.predictions), reason)
+    s.log(
+        "info", f"a submit of {len(pending.predictions)} was given up: {reason}", "", plan.session
+    )
+    if pending.ticket is not None:
+        s.emit(PlanMade(pending.ticket, plan))
+        s.emit(ImmediateDone(pending.ticket, ok=False))
+
+
+def _forget_pending(s: PlannerState, pending: PendingPlan) -> None:
+    s.pending.pop(pending.id, None)
+    s.drafts.pop(pending.id, None)
+
+
+# ---- in steps --------------------------------------------------------------------------------
+
+
+def _work_on(s: PlannerState, pending: PendingPlan, steps: Steps[None]) -> None:
+    """Do it now; of a large plan one step at a time, whenever `draft` is called."""
+    if pending.large:
+        pending.deadline = inf
+        s.drafts[pending.id] = steps
+    else:
+        at_once(steps)
+
+
+def draft(s: PlannerState) -> None:
+    """One step of one large plan; of several each in turn."""
+    if not s.drafts:
+        return
+    number = next(iter(s.drafts))
+    steps = s.drafts[number]
+    try:
+        next(steps)
+    except StopIteration:
+        if s.drafts.get(number) is steps:
+            del s.drafts[number]
+    else:
+        s.drafts.move_to_end(number)
+
+
+def finish_draft(s: PlannerState, pending: PendingPlan) -> None:
+    """Tell of an admitted plan at once, which would be told of in steps."""
+    steps = s.drafts.pop(pending.id, None)
+    if pending.admitted and steps is not None:
+        at_once(steps)
+
+
+def _ask_sources(s: PlannerState, pending: PendingPlan) -> Steps[None]:
+    """Ask those sources that can what they know of their names; plan at once where none can."""
+    if s.config.enable_speculative_prefetch or pending.cause is not Cause.PREDICTION:
+        pending.names = yield from _names_to_survey(s, pending.predictions)
+    if not pending.names:
+        yield from _plan(s, pending, {})
+        return
+    pending.deadline = s.now + s.config.execution.survey_timeout_ms / 1000
     asked = tuple((source, key.partition(":")[2]) for key, source in pending.names)
     s.emit(ToPool(SURVEY_POOL, SurveyNames(pending.id, asked)))
 
 
 def _names_to_survey(
-    s: PlannerState, predictions: Iterable[Prediction]
-) -> Iterable[tuple[str, int]]:
+    s: PlannerState, predictions: Sequence[Prediction]
+) -> Steps[tuple[tuple[str, int], ...]]:
+    names: dict[str, int] = {}
     if not s.surveying:
-        return
-    seen: set[str] = set()
-    for prediction in predictions:
-        if prediction.key in seen:
-            continue
-        seen.add(prediction.key)
-        sources = s.prefetch_sources(prediction.key)
-        if sources and sources[0].surveys:
-            yield prediction.key, sources[0].id
+        return ()
+    for some in in_steps(predictions):
+        for key in {p.key: None for p in some}:
+            sources = s.prefetch_sources(key)
+            if sources and sources[0].surveys:
+                names[key] = sources[0].id
+        yield
+    return tuple(names.items())
 
 
-def on_surveyed(s: PlannerState, event: Surveyed, now: float) -> None:
+def on_surveyed(s: PlannerState, event: Surveyed) -> None:
     pending = s.pending.get(event.plan_id)
-    if pending is not None:  # else its time ran out, and it was planned without
-        keys = (key for key, _ in pending.names)
-        plan_now(s, pending, dict(zip(keys, event.surveys, strict=False)), now)
+    if pending is None or pending.deadline == inf:
+        return  # its time ran out, and it is planned without
+    keys = (key for key, _ in pending.names)
+    surveys = dict(zip(keys, event.surveys, strict=False))
+    _work_on(s, pending, _plan(s, pending, surveys))
 
 
 def plan_overdue(s: PlannerState, now: float) -> None:
@@ -123,24 +195,40 @@ def plan_overdue(s: PlannerState, now: float) -> None:
             "",
             pending.session,
         )
-        plan_now(s, pending, {}, now)
+        _work_on(s, pending, _plan(s, pending, {}))
 
 
-def plan_now(
-    s: PlannerState, pending: PendingPlan, surveys: Mapping[str, Survey | None], now: float
-) -> None:
-    s.pending.pop(pending.id, None)
+def plan_now(s: PlannerState, pending: PendingPlan) -> None:
+    """Plan without another step in between, whatever had been begun of it."""
+    finish_draft(s, pending)
+    if not pending.admitted:
+        at_once(_plan(s, pending, {}))
+
+
+def _plan(
+    s: PlannerState, pending: PendingPlan, surveys: Mapping[str, Survey | None]
+) -> Steps[None]:
+    """Make the plan and queue its loads. What was found out steps ago may have changed: a load of
+    the same key that has begun meanwhile is joined.
+    """
     session = s.session(pending.session)
-    items = merged(pending.predictions)
+    items = yield from merging(pending.predictions)
+    candidates: list[Candidate] = []
+    for some in in_steps(items):
+        candidates.extend(
+            [candidate(s, session, item, surveys.get(item.key), pending, s.now) for item in some]
+        )
+        yield
+    # First, since what is dropped is not charged to the plan.
     if pending.replaces and s.flights.wanted_by(session.id):
-        keys = {s.stored(item.key, session) for item in items}
+        keys = {c.stored for c in candidates}
         admitting.drop_unrepeated(s, session, keys, crossing=pending.crossing)
-    candidates = [
-        candidate(s, session, item, surveys.get(item.key), pending, now) for item in items
-    ]
-    plan = _made(s, session, pending, candidates)
+    plan = yield from _made(s, session, pending, candidates)
     state = _plan_state(s, session, pending, plan)
-    admitting.admit(s, session, pending, plan, state, now)
+    admitting.admit(s, session, pending, plan, state, s.now)
+    pending.admitted = True
+    if not pending.large:
+        _forget_pending(s, pending)
     s.made.append(MadePlan(pending, plan, state))
 
 
@@ -152,22 +240,27 @@ def publish_plans(s: PlannerState) -> None:
     dropped = {flight.stored for flight in admitting.shed(s)}
     made, s.made = s.made, []
     for entry in made:
-        pending = entry.pending
         plan = entry.plan.without(dropped, Reason.QUEUE_FULL) if dropped else entry.plan
-        session = s.sessions.get(pending.session)
-        if session is not None:  # else it has just ended
-            _account(s, session, plan, pending)
-        if pending.ticket is not None:
-            s.emit(PlanMade(pending.ticket, plan))
-        ending.report_immediate(s, entry.state)
+        _work_on(s, entry.pending, _publish(s, entry, plan))
+
+
+def _publish(s: PlannerState, entry: MadePlan, plan: Plan) -> Steps[None]:
+    pending = entry.pending
+    session = s.sessions.get(pending.session)
+    if session is not None:  # else it has just ended
+        yield from _account(s, session, plan, pending)
+    if pending.ticket is not None:
+        s.emit(PlanMade(pending.ticket, plan))
+    ending.report_immediate(s, entry.state)
+    s.pending.pop(pending.id, None)
 
 
 def _make(
     s: PlannerState, session: SessionState, pending: PendingPlan, candidates: Sequence[Candidate]
-) -> Plan:
+) -> Steps[Plan]:
     if pending.parent is not None:
         parent = pending.parent
-        return make_plan(
+        return planning(
             session.id,
             candidates,
             pending.terms,
@@ -176,7 +269,7 @@ def _make(
             budget=parent.remaining,
         )
     held = [f for f in s.flights.wanted_by(session.id) if f.state is not State.STORING]
-    return make_plan(
+    return planning(
         session.id,
         candidates,
         pending.terms,
@@ -188,14 +281,14 @@ def _make(
 
 def _made(
     s: PlannerState, session: SessionState, pending: PendingPlan, candidates: Sequence[Candidate]
-) -> Plan:
+) -> Steps[Plan]:
     """The plan; where figures make it impossible, the plan of the candidates that have none such.
 
     What a host and its sources state is checked before it comes here: this keeps the planner
     alive should something slip through.
     """
     try:
-        return _make(s, session, pending, candidates)
+        return (yield from _make(s, session, pending, candidates))
     except InvalidPrediction:
         sound: list[Candidate] = []
         for candidate in candidates:
@@ -205,7 +298,7 @@ def _made(
                 continue
             s.note(candidate.key, "left out of the plan", faults, session.id)
             s.log("warning", f"left out of the plan: {faults}", candidate.key, session.id)
-        return _make(s, session, pending, sound)
+        return (yield from _make(s, session, pending, sound))
 
 
 def _plan_state(
@@ -254,24 +347,30 @@ _PLANNED = {
 }
 
 
-def _account(s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan) -> None:
+def _account(
+    s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan
+) -> Steps[None]:
     """Tell metrics, the log and the keys' stories what was decided."""
-    for item in plan.items:
-        loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
-        session.note_predicted(item.key, "" if loaded else item.reason.value)
+    for some in in_steps(plan.items):
+        for item in some:
+            loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
+            session.note_predicted(item.key, "" if loaded else item.reason.value)
+        yield
     if pending.cause is not Cause.PREDICTION or pending.parent is not None:
         return
     s.count(BudgetGranted(session.id, plan.token_budget))
     s.count(Predicted(session.id, tuple(item.key for item in plan.items)))
     over_budget: list[str] = []
-    for item in plan.items:
-        reason = item.reason.value
-        text = f"{reason}: {item.detail}" if item.detail else reason
-        s.note(item.key, _PLANNED[item.priority, item.lane], text, session.id)
-        if item.priority is Priority.P0 and item.reason is not Reason.CACHED:
-            s.count(P0NotResident(session.id, item.key))
-        if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):
-            over_budget.append(item.key)
+    for some in in_steps(plan.items):
+        for item in some:
+            reason = item.reason.value
+            text = f"{reason}: {item.detail}" if item.detail else reason
+            s.note(item.key, _PLANNED[item.priority, item.lane], text, session.id)
+            if item.priority is Priority.P0 and item.reason is not Reason.CACHED:
+                s.count(P0NotResident(session.id, item.key))
+            if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):
+                over_budget.append(item.key)
+        yield
     if over_budget:
         skipped = printable(", ".join(over_budget[:10]))
         text = f"token budget {plan.token_budget} exceeded; skipped: {skipped}"

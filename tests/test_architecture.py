@@ -69,6 +69,7 @@ THIRD_PARTY = {
 EXTRAS = {
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
+    "engine/watching.py": {"watchdog"},
 }
 """Packages of extras, and the modules, imported only where they are used, that may import them."""
 

@@ -121,6 +121,13 @@ class Asked:
         version = self.version_now(name)
         return version is not None and version is not UNKNOWN_VERSION
 
+    def judges(self, content: Content) -> bool:
+        """Whether a check of this content can find it stale: by `verify`, or by its version."""
+        if self._verify is not None:
+            return True
+        known = content.version is not None and content.version is not UNKNOWN_VERSION
+        return self._versioned and known
+
     # ---- before loading ---------------------------------------------------------------------
 
     def survey(self, name: str) -> Survey:
@@ -130,7 +137,7 @@ class Asked:
             tokens=self._estimate("tokens", name, whole=True),
             load_s=self._estimate("load_s", name, whole=False),
             version=None if version is UNKNOWN_VERSION else version,
-            excluded=self._why_excluded(name),
+            excluded=self.why_excluded(name),
         )
 
     def _estimate(self, word: str, name: str, *, whole: bool) -> Any:
@@ -148,7 +155,8 @@ class Asked:
         self.warn(word, what)
         return None
 
-    def _why_excluded(self, name: str) -> str | None:
+    def why_excluded(self, name: str) -> str | None:
+        """Why the source excludes the name from being prefetched; None: it does not."""
         if self._excluded is None:
             return None
         try:

@@ -28,10 +28,12 @@ class BoundSource:
         self.asked = Asked(source, who)
         self.results = Results(source.kind, who)
         self.is_async = is_async(source.load)
+        self.origin = _origin(source, name)
         self.whole: Callable[[str], Any] | None = getattr(source, "whole", None)
         self.part: Callable[[Content, str], Any] | None = getattr(source, "part", None)
         self.normalise: Callable[[str], Any] | None = getattr(source, "normalise", None)
         self.expand: Callable[[Content], Any] | None = getattr(source, "expand", None)
+        self.watched: Callable[[str], Any] | None = getattr(source, "watched", None)
         self.stamped: Callable[[str, Content], Any] | None = getattr(source, "stamped", None)
         self.open: Callable[[Any], Any] | None = getattr(source, "open", None)
         self.close: Callable[[], Any] | None = getattr(source, "close", None)
@@ -49,6 +51,8 @@ class BoundSource:
             private=getattr(source, "private", False),
             max_concurrency=getattr(source, "max_concurrency", None),
             load_timeout_s=getattr(source, "load_timeout_s", None),
+            stale_while_revalidate_s=getattr(source, "stale_while_revalidate_s", None) or 0.0,
+            stale_if_error_s=getattr(source, "stale_if_error_s", None) or 0.0,
             batches="load_many" in self._cancel,
             expands=self.expand is not None or host_expands,
             surveys=self.asked.surveys,
@@ -150,6 +154,16 @@ class BoundSource:
                 return function(given, cancel)
             case CancelArgument.KEYWORD:
                 return function(given, cancel=cancel)
+
+
+def _origin(source: Any, name: str) -> str:
+    """Name, class, and what it loads from as far as that can be told: a root, or a function."""
+    kind = type(source)
+    load = source.load
+    called = f"{getattr(load, '__module__', '')}.{getattr(load, '__qualname__', '')}"
+    root = getattr(source, "root", None)
+    parts = (name, f"{kind.__module__}.{kind.__qualname__}", called, root)
+    return "|".join(str(part) for part in parts if isinstance(part, str))
 
 
 def _stop_if(cancel: CancelToken, name: str, whole: Content | None) -> None:

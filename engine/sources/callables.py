@@ -36,6 +36,10 @@ class CallableSource:
             name that is called at every read; None: reads are not checked.
         max_concurrency: loads at once; None: the engine's limits.
         load_timeout_s: seconds after which a load is given up; None: the configuration's.
+        stale_while_revalidate_s: seconds past its `max_age_s` for which content is still served,
+            marked `stale`, while it is loaded again in the background.
+        stale_if_error_s: seconds past its `max_age_s` for which content is served, marked `stale`,
+            to a read whose load failed or was not there in time.
         load_many: loads several names in one call: plain or async as `load` is; returns one
             result or exception for each, in order.
         expand: a plain function of loaded content that gives further predictions.
@@ -58,6 +62,8 @@ class CallableSource:
         version: Hashable | Callable[[str], Hashable] = None,
         max_concurrency: int | None = None,
         load_timeout_s: float | None = None,
+        stale_while_revalidate_s: float = 0.0,
+        stale_if_error_s: float = 0.0,
         load_many: LoadMany | None = None,
         expand: Callable[[Content], Iterable[Prediction | FollowUp]] | None = None,
         name: str | None = None,
@@ -72,6 +78,8 @@ class CallableSource:
         self.version = version
         self.max_concurrency = max_concurrency
         self.load_timeout_s = load_timeout_s
+        self.stale_while_revalidate_s = stale_while_revalidate_s
+        self.stale_if_error_s = stale_if_error_s
         self.load_many = load_many
         self.expand = expand
         self.name = kind if name is None else name

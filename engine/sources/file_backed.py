@@ -200,6 +200,11 @@ class FileBacked:
             return content
         return with_version(content, read.stamp)
 
+    def watched(self, name: str) -> tuple[str, ...]:
+        """The file's path, and that of the file which it stands for where it is a link."""
+        path = os.path.join(self.root, self.file_of(name))
+        return tuple(dict.fromkeys((path, os.path.realpath(path))))
+
     def stamped(self, name: str, content: Content) -> Content:
         """Content that the host handed over, so stamped that its first read compares it.
 

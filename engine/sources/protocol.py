@@ -2,7 +2,8 @@
 
 Only `kind`, `read_only` and `load` are needed; a member that is missing counts as its default
 below. Everything here but `version`, `verify` and `normalise` runs in the engine's pools, so it
-may block. Those three run in the reader's own thread, at every read, so they must be quick.
+may block. Those three run in the reader's own thread, at every read, so they must be quick; a cold
+store and a watch of folders ask `version` and `verify` in threads of their own, too.
 
 Members beyond those of `Source`, each of them optional:
 
@@ -31,6 +32,15 @@ Members beyond those of `Source`, each of them optional:
     Is this still what the resource holds? Returns `content`, or a copy under a newer `version`,
     or None where it is stale. Where it raises, the content is stale. Takes the place of comparing
     versions.
+`stale_while_revalidate_s` (seconds)
+    For so long past its `max_age_s` content is still served, marked `stale`, while it is loaded
+    again in the background. Default 0: not at all.
+`stale_if_error_s` (seconds)
+    For so long past its `max_age_s` content is served, marked `stale`, to a read whose load failed
+    or was not there in time. Default 0: not at all.
+`watched(name) -> Sequence[str]`
+    Absolute paths of the files that a name's content is made from; `cache.watch` watches their
+    folders, and looks with `verify` or `version` at what is cached of a file that changed.
 `stamped(name, content) -> Content`
     Content that the host handed over, with the version by which its reads will be checked.
 `open(changed)`

@@ -1,6 +1,7 @@
 """All sources of an engine: validated once, then called by its pools and its readers."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -170,6 +171,33 @@ class SourceRegistry:
                 return evolve(follow_up, prediction=evolve(follow_up.prediction, key=spelt))
         logger.warning("source %r: %s; left out", bound.info.name, "; ".join(faults))
         return None
+
+    def watched(self, source_id: int, name: str) -> tuple[str, ...]:
+        """Paths of the files that a name's content is made from; blocking, never raises."""
+        bound = self.bound[source_id]
+        if bound.watched is None:
+            return ()
+        paths = _guarded(bound, "watched", bound.watched, name)
+        return tuple(p for p in paths or () if isinstance(p, str) and os.path.isabs(p))
+
+    # ---- for what outlives the engine -------------------------------------------------------
+
+    def origin(self, source_id: int) -> str:
+        """What tells the source of one run from another source in its place in the next."""
+        return self.bound[source_id].origin
+
+    def by_origin(self, kind: str, origin: str) -> int | None:
+        """The id of the kind's source with that origin; None: it is not there."""
+        found = (b.info.id for b in self._by_kind.get(kind, ()) if b.origin == origin)
+        return next(found, None)
+
+    def judges(self, source_id: int, content: Content) -> bool:
+        """Whether the source itself can tell at each read that this content is out of date."""
+        return self.bound[source_id].asked.judges(content)
+
+    def excluded(self, source_id: int, name: str) -> str | None:
+        """Why the name must not be prefetched, nor kept; blocking, cheap, never raises."""
+        return self.bound[source_id].asked.why_excluded(name)
 
     # ---- for readers ------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ _KIND = re.compile(r"[a-z][a-z0-9_-]*")
 _LOADS = ("load", "load_many", "load_parts")
 _PLAIN = (
     *("expand", "whole", "part", "normalise", "verify", "excluded", "stamped"),
-    *("open", "close"),
+    *("watched", "open", "close"),
 )
 """Functions that are called where nothing can be awaited."""
 
@@ -127,6 +127,8 @@ def _number_faults(source: object) -> Iterator[str]:
     for word, whole, low, most, functions in (
         ("max_concurrency", True, 1, LARGEST_COUNT, False),
         ("load_timeout_s", False, 0, LARGEST["seconds"], False),
+        ("stale_while_revalidate_s", False, 0, LARGEST["seconds"], False),
+        ("stale_if_error_s", False, 0, LARGEST["seconds"], False),
         ("tokens", True, 0, MAX_TOKENS, True),
         ("load_s", False, 0, MAX_LOAD_S, True),
     ):

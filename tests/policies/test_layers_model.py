@@ -158,6 +158,14 @@ class Layers(RuleBasedStateMachine):
             due = self.cache.machine.next_deadline()
             assert due is None or due > self.cache.now
 
+    @rule()
+    def restart(self) -> None:
+        self.model.restart(list(self.cache.view))
+        self.cache.restart(self.model.pins)
+        for epoch, pattern in self.model.marks:
+            self.model.told["invalidated", epoch] += 1
+            self.cache.do(Invalidate(pattern, epoch))
+
     # ---- what must agree -------------------------------------------------------------------------
 
     @invariant()

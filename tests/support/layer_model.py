@@ -5,11 +5,13 @@ and its readers do.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from prefetch_scheduler.policies.cache_events import (
     CacheCommand,
     FirstRead,
+    Pin,
     Publish,
     Put,
     Read,
@@ -109,6 +111,13 @@ class Cache:
         reads, self.reads = self.reads, []
         firsts, self.firsts = self.firsts, []
         return self._apply(self.machine.take_reads(reads, firsts, self.now))
+
+    def restart(self, pins: Iterable[tuple[str, str]]) -> None:
+        """Go on with a new machine, as the next incarnation of the actor does."""
+        earlier, self.machine = self.machine, CacheLayers(self.config)
+        for session, stored in pins:
+            self.machine.handle(Pin(stored, session), self.now)
+        self._apply(self.machine.take_over(list(self.view.values()), earlier, self.now))
 
     def wait(self, seconds: float) -> list[CacheEffect]:
         """Let time pass and tick at each deadline, as the actor's timer does."""
@@ -269,6 +278,11 @@ class Model:
         for row in mine:
             if row in self.rows and row["layer"] == "hot":
                 self.demote(row, "evicted")
+
+    def restart(self, order: list[str]) -> None:
+        """The order is that of the last reads; `order` decides between those of one moment."""
+        for row in sorted(self.rows, key=lambda r: (r["since"], order.index(r["stored"]))):
+            row["turn"] = row["touched"] = self.next_turn()
 
     def tick(self) -> None:
         while True:

@@ -86,15 +86,15 @@ def lost_count(patch: pytest.MonkeyPatch) -> None:
 
 def leaked_credit(patch: pytest.MonkeyPatch) -> None:
     """A load that fails keeps its pool's credit."""
-    real = PoolMachine._ended
+    real = PoolMachine.take
 
-    def ended(self: PoolMachine, event: Any) -> None:
+    def take(self: PoolMachine, event: Any) -> None:
         before = self._credits
         real(self, event)
         if not hasattr(event.outcome, "content"):
             self._credits = before
 
-    patch.setattr(PoolMachine, "_ended", ended)
+    patch.setattr(PoolMachine, "take", take)
 
 
 def leaked_source_slot(patch: pytest.MonkeyPatch) -> None:

@@ -732,6 +732,10 @@ class RestlessWorld(World):
         self.to_cache("readers", Drain())
         self._arrive()
         self.run(10)
+        for _ in range(100):  # the timers go on for ever: stop between two of their ticks
+            if all(shell.idle for shell in self.shells.values()):
+                break
+            self.run(0.02)
 
 
 KEYS = (

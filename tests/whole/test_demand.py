@@ -1,11 +1,17 @@
 """Readers: hits, joining, single flight, demand first. All machines in virtual time."""
 
-from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Refused
+from prefetch_scheduler.policies.cache_events import (
+    CacheReport,
+    Invalidate,
+    Invalidated,
+    Put,
+    Refused,
+)
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import LoadTimeout, ResourceUnavailable, UnknownKind
 from prefetch_scheduler.policies.flights import State
-from prefetch_scheduler.policies.metrics_events import Note, PrefetchCancelled
+from prefetch_scheduler.policies.metrics_events import PrefetchCancelled, PrefetchEnding
 from prefetch_scheduler.policies.planner_events import (
     Answer,
     Count,
@@ -377,9 +383,15 @@ def test_a_prefetch_refused_by_the_cache_while_its_answer_is_on_the_way_is_count
     effects = world.planner.handle(Demand("s", "file:a", reader, at=world.now), world.now)
     (answer,) = [effect for effect in effects if isinstance(effect, Answer)]
     assert answer.entry is not None
+    world.layers.handle(Invalidate("file:a", state.epoch + 1), world.now)
+    effects = world.layers.handle(Put(answer.entry, flight.id), world.now)
+    assert [e for e in effects if isinstance(e, Refused)] == [Refused("file:a", flight.id)]
+    ended = [e for e in effects if isinstance(e, PrefetchEnding)]
     effects = world.planner.handle(CacheReport((Refused("file:a", flight.id),)), world.now)
-    counted = [e.event for e in effects if isinstance(e, Count)]
-    assert [type(event) for event in counted if not isinstance(event, Note)] == [PrefetchCancelled]
+    ended += [
+        e.event for e in effects if isinstance(e, Count) and isinstance(e.event, PrefetchEnding)
+    ]
+    assert [type(event) for event in ended] == [PrefetchCancelled]
     assert not answer.entry.claim()  # so the reader that gets it notes no first read
 
 

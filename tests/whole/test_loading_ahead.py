@@ -4,6 +4,7 @@ import pytest
 
 from prefetch_scheduler.policies.config import Config, Execution
 from prefetch_scheduler.policies.planner_events import (
+    CancelKey,
     CancelPlan,
     ContextChanged,
     HostBusy,
@@ -562,3 +563,20 @@ def test_what_is_resident_past_its_age_is_loaded_again_when_it_is_predicted():
     world.submit([p("file:a")])
     world.settle()
     assert world.loaded == ["file:a", "file:a"]
+
+
+def test_a_key_can_be_taken_back_queued_or_running_but_not_from_others():
+    world = World(default=Load(seconds=5))
+    world.submit([p(f"file:{n}", tokens=1) for n in range(8)])
+    world.submit([p("file:1", tokens=1)], session="t")
+    world.read("file:2")
+    running, queued = "file:0", "file:7"
+    assert running in world.loaded
+    assert queued not in world.loaded
+    for key in (running, queued, "file:1", "file:2", "file:unknown"):
+        world.tell(CancelKey("s", key))
+    world.settle()
+    assert queued not in world.loaded
+    assert world.cancelled == [running]
+    assert {"file:1", "file:2"} <= world.resident
+    assert running not in world.resident

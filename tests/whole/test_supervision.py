@@ -11,6 +11,7 @@ import pytest
 from prefetch_scheduler.actors import planner as planner_actor
 from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import Watch
+from prefetch_scheduler.actors.messages import Drain
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.supervisor import Supervisor
@@ -228,6 +229,28 @@ def test_pins_outlive_the_cache(make: Make) -> None:
     assert engine.peek("k:a") is not None
     engine.unpin("k:a")
     until(lambda: engine.cache.ask(cache_status()).pins == 0)
+
+
+def test_reads_ages_and_layers_outlive_the_cache(make: Make) -> None:
+    engine = make(rule=AT_ONCE)
+    for name in "abc":
+        engine.get(f"k:{name}")
+    until(lambda: all(engine.peek(f"k:{name}") for name in "abc"))
+    for _ in range(5):
+        engine.get("k:a")
+    before = engine.cache.ask(cache_status())
+    kept = engine._runtime._cache_kept
+
+    def known() -> Any:
+        nodes = kept.layers._residents.nodes.values()
+        return {(n.entry.stored, n.freq, n.since, n.lists.layer, n.read) for n in nodes}
+
+    then, layers = known(), kept.layers
+    assert ("k:a", 6) in {(stored, freq) for stored, freq, *_ in then}
+    engine.cache.tell(object())
+    assert engine.cache.ask(cache_status()) == before
+    assert kept.layers is not layers
+    assert known() == then
 
 
 def cache_status() -> Any:
@@ -579,3 +602,55 @@ def test_an_engine_stops_at_once_while_it_is_degraded(make: Make) -> None:
     with pytest.raises(EngineStopped):
         waiting()
     source.gate.set()
+
+
+@pytest.mark.parametrize("asked", ["StopAll", "HealthQuery"])
+def test_a_supervisor_that_fails_on_a_question_fails_nobody_else(
+    make: Make, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    engine = make(rebuild=Rebuild(cool_down_s=HOUR))
+    real = Supervisor.on_receive
+
+    def faulty(self: Supervisor, message: Any) -> Any:
+        if type(message).__name__ == asked:
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(Supervisor, "on_receive", faulty)
+    if asked == "HealthQuery":
+        assert engine.health().state == "degraded"
+    engine.stop()  # the fixture of all tests sees that nothing is left
+
+
+def test_a_question_for_health_that_kills_the_planner_is_answered(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make(rule=AT_ONCE)
+    real = Planner.on_receive
+
+    def faulty(self: Planner, message: Any) -> Any:
+        if isinstance(message, planner_actor.PlannerStatusQuery):
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(Planner, "on_receive", faulty)
+    health = engine.health()
+    assert (health.state, health.reason) == ("degraded", "the planner does not answer")
+
+
+def test_a_put_that_kills_the_cache_while_it_is_waited_for_does_not_raise(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make(rule=AT_ONCE)
+    real, left = CacheLayer.on_receive, ["once"]
+
+    def faulty(self: CacheLayer, message: Any) -> Any:
+        if isinstance(message, Drain) and left:
+            left.clear()
+            raise KeyError("faulty")
+        return real(self, message)
+
+    monkeypatch.setattr(CacheLayer, "on_receive", faulty)
+    engine.put("k:x", "mine")
+    assert not left
+    assert engine.get("k:x").value == "mine"
