@@ -18,6 +18,7 @@ from prefetch_scheduler.policies.audit import audit
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.counts import bump
 from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.ledger import Anomaly, Ledger
 from prefetch_scheduler.policies.outcomes import Verdict
 from prefetch_scheduler.policies.report import Report
@@ -42,6 +43,7 @@ class Accounting:
         # Twice what can be resident, and room for loads that sources keep hanging.
         self._ledger = Ledger(open_limit=2 * layers + 4096)
         self._today = 0
+        self._learned: LearnedFigures | None = None
 
     # ---- in ----------------------------------------------------------------------------------
 
@@ -75,6 +77,9 @@ class Accounting:
         """Count the event; the session's account, if its alerts may be others now."""
         match event:
             case ev.Note():
+                return None
+            case ev.Learned(figures=figures):
+                self._learned = figures
                 return None
             case ev.SessionOpened(session=session, project=project, user=user):
                 return self._sessions.open(session, project, user)
@@ -259,6 +264,7 @@ class Accounting:
             project=account.project,
             user=account.user,
             engine=self._engine_figures() if whole else None,
+            learned=self._learned if whole else None,
         )
 
     def report(self, session: str | None = None, *, today: int | None = None) -> Report:

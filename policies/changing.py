@@ -21,7 +21,7 @@ from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.flights import Flight, Rank, State
 from prefetch_scheduler.policies.keys import kind_of, public_key
-from prefetch_scheduler.policies.metrics_events import SessionClosed, SessionOpened
+from prefetch_scheduler.policies.metrics_events import Learned, SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
     CancelKey,
     CancelPlan,
@@ -185,8 +185,24 @@ def on_session_ended(s: PlannerState, event: SessionEnded) -> None:
         ending.drop_want(s, flight, event.session, Reason.SESSION_ENDED)
     s.sessions.pop(event.session, None)
     s.learning.ended(event.session)
+    report_learned(s)
     s.emit(ToCache(EndSession(event.session)))
     s.count(SessionClosed(event.session))
+
+
+def report_learned(s: PlannerState) -> None:
+    """Tell metrics what has been learned, and the log where a promise is not kept any more."""
+    if not s.weighs:
+        return
+    figures = s.learning.figures()
+    s.count(Learned(figures))
+    if s.promise_kept and not figures.kept and figures.wasted is not None:
+        s.log(
+            "warning",
+            f"waste is {figures.wasted:.0%} of what is prefetched, {figures.promised:.0%} was"
+            " promised: the price of waste is at its highest, little is loaded ahead",
+        )
+    s.promise_kept = figures.kept
 
 
 # ---- pins -----------------------------------------------------------------------------------

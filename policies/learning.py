@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.expectations import (
     SessionExpectations,
 )
 from prefetch_scheduler.policies.familiar import Familiar
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.price import Price
 from prefetch_scheduler.policies.read_model import ReadModel, signs
 from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
@@ -186,6 +187,18 @@ class Learning:
         tokens = known.unread.pop(stored, None) if known is not None else None
         if tokens is not None:
             self.price.settle(tokens, wasted=True)
+
+    def figures(self) -> LearnedFigures:
+        """What is reported of it."""
+        price = self.price
+        return LearnedFigures(
+            price=price.now,
+            promised=price.promise,
+            wasted=price.share,
+            kept=price.kept,
+            lead_s=self.lead.mean_s,
+            reliability=self.calibration.table(),
+        )
 
     # ---- looking in -------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from attrs import frozen
 
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
 
 
@@ -15,6 +16,13 @@ class SessionOpened:
 @frozen
 class SessionClosed:
     session: str
+
+
+@frozen
+class Learned:
+    """What the planner has learned by now; replaces what it told before."""
+
+    figures: LearnedFigures
 
 
 @frozen
@@ -214,6 +222,7 @@ MetricsEvent = (
     | EntryRemoved
     | Dropped
     | Note
+    | Learned
 )
 
 

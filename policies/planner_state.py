@@ -83,6 +83,8 @@ class PlannerState:
     """Flight -> for whom its content is asked for follow-up predictions."""
     learning: Learning = field(init=False)
     """What the default policy has learned."""
+    promise_kept: bool = field(init=False, default=True)
+    """Whether the promise about waste was kept when it was last looked at."""
     resident: dict[str, Entry] = field(init=False, factory=dict)
     """What the cache holds, by cache key, as it last reported."""
     last_plan: int = field(init=False, default=0)

@@ -19,6 +19,10 @@ Signs = tuple[float, float, float, float, float, float, float]
 
 PRIOR_WEIGHTS = (0.0, 1.0, 0.0, -0.2, 0.1, 0.6, 0.2)
 """What is believed before anything was learned: calibrated confidences are right."""
+_CALIBRATED = 1
+LEAST_TRUST = 0.2
+"""Least weight of the calibrated confidence. It is learned beside this model, and moves under it:
+were its weight to turn, what was found unlikely would count as likely."""
 FIRST_SESSIONS = -1.5
 """Familiarity, as a logit, of what no session has read yet."""
 
@@ -78,3 +82,4 @@ class ReadModel:
                 slope = error * sign
                 self.squares[place] += slope * slope
                 self.weights[place] -= STEP * slope / sqrt(self.squares[place])
+        self.weights[_CALIBRATED] = max(LEAST_TRUST, self.weights[_CALIBRATED])

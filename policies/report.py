@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.outcomes import Outcome, Verdict
 from prefetch_scheduler.policies.snapshot import EngineFigures, Snapshot
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
@@ -61,6 +62,8 @@ class Report:
         }
         if s.engine is not None:
             body["engine"] = _engine(s.engine)
+        if s.learned is not None:
+            body["speculation"] = {"verdict": verdict(s), **_learned(s.learned)}
         return body
 
     def summary(self) -> dict[str, Any]:
@@ -142,6 +145,56 @@ class Report:
             yield ""
             yield "engine"
             yield from _table(_engine(self.snapshot.engine))
+        if self.snapshot.learned is not None:
+            yield ""
+            yield verdict(self.snapshot)
+
+
+LITTLE = 0.02
+"""A share of the waits below which hiding them does not pay."""
+
+
+def verdict(s: Snapshot) -> str:
+    """In one sentence, whether prefetching pays here."""
+    saved, waited = s.counts.latency_saved_s, s.counts.demand_load_s
+    if saved + waited <= 0:
+        return "nothing was read that had to be loaded: there is nothing to say yet"
+    share = saved / (saved + waited)
+    figures = (
+        f"{seconds(saved):,} s of {seconds(saved + waited):,} s of loading were hidden"
+        f" ({share:.1%}), {s.counts.tokens_wasted:,} prefetched tokens were wasted"
+    )
+    per_read = (saved + waited) / max(1, s.counts.reads)
+    if per_read < QUICK_S:
+        return f"prefetching does not pay here: a read takes {per_read * 1000:.1f} ms; {figures}"
+    if share < LITTLE:
+        return f"prefetching hides little here: {figures}"
+    return f"prefetching pays here: {figures}"
+
+
+QUICK_S = 0.02
+"""Seconds that a read takes on average, waits and what was hidden together, below which nobody
+notices whether it was loaded ahead."""
+
+
+def _learned(figures: LearnedFigures) -> dict[str, Any]:
+    return {
+        "price_s_per_1000_tokens": round(figures.price * 1000, 6),
+        "waste_promised": figures.promised,
+        "waste_lately": rate(figures.wasted),
+        "promise_kept": figures.kept,
+        "lead_s": seconds(figures.lead_s),
+        "reliability": [
+            {
+                "source": row.source,
+                "role": row.role,
+                "stated": rate(row.stated),
+                "true": rate(row.true),
+                "count": row.count,
+            }
+            for row in figures.reliability
+        ],
+    }
 
 
 def _listed(outcomes: Iterable[Outcome]) -> list[dict[str, object]]:

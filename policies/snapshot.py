@@ -6,6 +6,7 @@ from attrs import frozen
 
 from prefetch_scheduler.policies.alerts import Breach, Target
 from prefetch_scheduler.policies.counts import Counts
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.outcomes import Outcome, PredictedKey, Verdict
 from prefetch_scheduler.policies.skill_use import SkillUse
 
@@ -51,3 +52,5 @@ class Snapshot:
     user: str | None = None
     engine: EngineFigures | None = None
     """Only where the snapshot is of the whole engine."""
+    learned: LearnedFigures | None = None
+    """Likewise; None too where nothing has been learned yet."""

@@ -117,7 +117,7 @@ class StoryBook:
                 return [(key, session, "served stale", why)]
             case ev.EntryRemoved(key=key, cause=cause, session=session):
                 return [(key, session, "removed from the cache", str(cause))]
-            case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted():
+            case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted() | ev.Learned():
                 return []
             case ev.Hits() | ev.KeysRead() | ev.Dropped():
                 return []  # hits are too many to tell one by one

@@ -1,0 +1,23 @@
+"""What the default policy has learned, as it is reported."""
+
+from attrs import frozen
+
+from prefetch_scheduler.policies.calibration import Reliability
+
+
+@frozen
+class LearnedFigures:
+    """One moment of `Learning`."""
+
+    price: float
+    """Seconds that a wasted token is worth."""
+    promised: float
+    """Share of prefetched tokens that may be wasted."""
+    wasted: float | None
+    """The share of those that ended lately that was; None: too few have."""
+    kept: bool
+    """False: waste is above what was promised although the price is at its highest."""
+    lead_s: float
+    """Mean seconds from a prediction to its read."""
+    reliability: tuple[Reliability, ...]
+    """Stated confidences against how often they came true."""

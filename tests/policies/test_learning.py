@@ -1,0 +1,235 @@
+"""Net value: calibrated chances, what a load hides, the price of waste, and what is learned."""
+
+import random
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prefetch_scheduler.policies.calibration import Calibration
+from prefetch_scheduler.policies.config import Config, Speculation
+from prefetch_scheduler.policies.familiar import Familiar
+from prefetch_scheduler.policies.learning import WARM_UP, Learning
+from prefetch_scheduler.policies.price import HIGHEST, Price, price_at
+from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, signs
+from prefetch_scheduler.policies.worth import hidden_part, weighed
+
+GROUP = (0, "related_file")
+
+
+# ---- calibration ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("true", [0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("bend", [1.0, 2.0, 0.5])
+def test_two_hundred_outcomes_tell_the_true_chance(true: float, bend: float) -> None:
+    errors = []
+    for seed in range(20):
+        drawn, calibration = random.Random(seed), Calibration()
+        for _ in range(200):
+            calibration.observe(GROUP, true**bend, read=drawn.random() < true)
+        errors.append(abs(calibration.chance(GROUP, true**bend) - true))
+    assert mean(errors) < 0.05
+
+
+def test_nothing_learned_is_what_was_stated_and_other_groups_lend_what_they_know() -> None:
+    calibration = Calibration()
+    assert calibration.chance(GROUP, 0.7) == pytest.approx(0.7)
+    for _ in range(100):
+        calibration.observe((0, "test_file"), 0.75, read=False)
+    assert calibration.chance(GROUP, 0.75) < 0.1
+    assert calibration.chance(GROUP, 0.25) == pytest.approx(0.25)
+
+
+def test_a_predictor_that_became_better_is_believed_again() -> None:
+    calibration = Calibration()
+    for _ in range(1_000):
+        calibration.observe(GROUP, 0.8, read=False)
+    for _ in range(400):
+        calibration.observe(GROUP, 0.8, read=True)
+    assert calibration.chance(GROUP, 0.8) > 0.6
+
+
+def test_the_reliability_table_shows_stated_and_true_with_counts() -> None:
+    calibration = Calibration()
+    for number in range(10):
+        calibration.observe(GROUP, 0.75, read=number < 4)
+    (row,) = calibration.table()
+    assert (row.source, row.role, row.count) == (0, "related_file", 10)
+    assert row.stated == pytest.approx(0.75)
+    assert row.true == pytest.approx(0.4)
+
+
+# ---- the model of reads --------------------------------------------------------------------------
+
+
+def test_before_anything_is_learned_the_calibrated_confidence_stands() -> None:
+    model = ReadModel()
+    for stated in (0.1, 0.5, 0.9):
+        known = signs(stated, 1, 0, changed=False, familiar=FIRST_SESSIONS)
+        assert model.chance(known) == pytest.approx(stated, abs=1e-6)
+
+
+def test_what_tells_reads_from_the_rest_is_learned() -> None:
+    model, drawn = ReadModel(), random.Random(1)
+    again = signs(None, 0, 1, changed=True, familiar=FIRST_SESSIONS)
+    fresh = signs(0.8, 1, 0, changed=False, familiar=FIRST_SESSIONS)
+    for _ in range(400):
+        model.learn(again, read=drawn.random() < 0.8)
+        model.learn(fresh, read=drawn.random() < 0.1)
+    assert model.chance(again) == pytest.approx(0.8, abs=0.1)
+    assert model.chance(fresh) == pytest.approx(0.1, abs=0.1)
+
+
+# ---- worth and price -----------------------------------------------------------------------------
+
+
+@given(st.floats(0, 100), st.floats(0.001, 100), st.floats(0, 100))
+def test_no_more_is_hidden_than_the_load_or_the_time_until_its_reader_comes(
+    load_s: float, lead_s: float, queue_s: float
+) -> None:
+    hidden = hidden_part(load_s, lead_s, queue_s)
+    assert 0 <= hidden <= min(load_s, lead_s) + 1e-9
+    assert hidden_part(load_s, lead_s, queue_s + 1) <= hidden
+
+
+def test_only_the_expected_waste_is_charged() -> None:
+    assert weighed(1.0, 0.4, 10_000, 1e-3).cost_s == 0
+    worth = weighed(0.25, 0.4, 1_000, 1e-4, factor=2.0)
+    assert worth.gain_s == pytest.approx(0.2)
+    assert worth.cost_s == pytest.approx(0.075)
+    assert worth.net_s == pytest.approx(0.125)
+    assert "0.25" in worth.words()
+
+
+def test_the_price_rises_while_waste_is_above_its_promise_and_comes_down_again() -> None:
+    price = Price(dial=0.5, promise=0.5)
+    for number in range(500):
+        price.settle(1_000, wasted=number % 10 < 8)
+    raised = price.now
+    assert raised > price_at(0.5)
+    for _ in range(2_000):
+        price.settle(1_000, wasted=False)
+    assert price.now == pytest.approx(price_at(0.5))
+    assert price.kept
+
+
+def test_a_promise_that_cannot_be_kept_is_said_to_be_broken_and_the_price_stays_bounded() -> None:
+    price = Price(dial=0.5, promise=0.1)
+    for _ in range(5_000):
+        price.settle(1_000, wasted=True)
+    assert price.now == pytest.approx(HIGHEST)
+    assert not price.kept
+    assert price.share == pytest.approx(1.0)
+
+
+def test_a_thrifty_dial_is_dearer_than_an_eager_one() -> None:
+    assert price_at(0.0) > price_at(0.5) > price_at(1.0)
+
+
+# ---- familiar keys -------------------------------------------------------------------------------
+
+
+def test_what_most_sessions_of_a_project_read_is_familiar_there_and_nowhere_else() -> None:
+    familiar = Familiar()
+    for number in range(10):
+        familiar.note("p", ["file:always", *(["file:often"] if number % 2 else [])])
+    assert [key for key, _ in familiar.most("p", 5)] == ["file:always", "file:often"]
+    assert familiar.log_odds("p", "file:always") > familiar.log_odds("p", "file:often") > -1
+    assert familiar.most("q", 5) == []
+    assert familiar.log_odds("q", "file:always") == FIRST_SESSIONS
+    assert familiar.log_odds(None, "file:always") == FIRST_SESSIONS
+
+
+def test_familiar_keys_and_projects_are_bounded_and_old_habits_fade() -> None:
+    familiar = Familiar()
+    for number in range(300):
+        familiar.note(f"p{number}", ["file:x"])
+        familiar.note("p", [f"file:{number}-{n}" for n in range(50)])
+    plain = familiar.plain()
+    assert len(plain) <= 201
+    assert all(len(of["readers"]) <= 1_050 for of in plain.values())  # type: ignore[arg-type]  # plain data
+
+
+# ---- all of it -----------------------------------------------------------------------------------
+
+
+def weigh(learning: Learning, stored: str, stated: float = 0.8, tokens: int = 1_000):  # type: ignore[no-untyped-def]  # a test's shorthand
+    learning.predicted("s", stored, 0, "related_file", stated, 0.0)
+    return learning.weigh(
+        "s",
+        stored,
+        0,
+        GROUP,
+        stated,
+        tokens=tokens,
+        load_s=0.5,
+        queue_s=0.0,
+        factor=1.0,
+        now=0.0,
+    )
+
+
+def test_thresholds_decide_until_enough_outcomes_of_the_source_are_known() -> None:
+    learning = Learning(Config())
+    for number in range(WARM_UP):
+        assert weigh(learning, f"file:{number}") is None
+        learning.read("s", f"file:{number}", 1.0)
+    worth = weigh(learning, "file:next")
+    assert worth is not None
+    assert worth.chance > 0.8
+    assert learning.experienced
+
+
+def test_what_is_predicted_in_vain_is_soon_worth_nothing() -> None:
+    learning = Learning(Config())
+    learning.began("s", "p")
+    for number in range(60):
+        weigh(learning, f"file:{number}")
+    learning.ended("s")
+    worth = weigh(learning, "file:again")
+    assert worth is not None
+    assert worth.chance < 0.15
+    assert worth.net_s < 0.5 * 0.15
+
+
+def test_it_recovers_although_nothing_is_loaded() -> None:
+    learning = Learning(Config())
+    for number in range(200):
+        weigh(learning, f"file:{number}")
+    learning.ended("s")
+    for number in range(50):
+        weigh(learning, f"file:good{number}")
+        learning.read("s", f"file:good{number}", 1.0)
+    worth = weigh(learning, "file:next")
+    assert worth is not None
+    assert worth.net_s > 0
+
+
+def test_a_change_ends_what_was_expected_and_is_a_sign_of_what_follows() -> None:
+    learning = Learning(Config())
+    weigh(learning, "file:a")
+    learning.read("s", "file:a", 1.0)
+    weigh(learning, "file:b")
+    learning.changed("file:*")
+    outcomes = learning.models[0].outcomes
+    learning.changed("file:a")
+    assert learning.models[0].outcomes == outcomes == 2
+
+
+def test_waste_is_settled_once_whichever_way_it_ends() -> None:
+    learning = Learning(Config(speculation=Speculation(waste_budget=0.3)))
+    learning.began("s", None)
+    learning.loaded("s", "file:a", 30_000)
+    learning.read("s", "file:a", 1.0)
+    learning.left("s", "file:a")
+    assert (learning.price.wasted, learning.price.ended) == (0, 30_000)
+    learning.loaded("s", "file:b", 10_000)
+    learning.left("s", "file:b")
+    learning.left("s", "file:b")
+    learning.loaded("s", "file:c", 10_000)
+    learning.ended("s")
+    learning.ended("s")
+    assert learning.price.wasted == pytest.approx(20_000, rel=0.1)
+    assert learning.sessions == 0
