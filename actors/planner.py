@@ -185,6 +185,8 @@ class Planner(EngineActor):
         if isinstance(message, PlannerTick):
             self._going_on = False
             self._catch_up()
+            if self.actor_stopped.is_set():
+                return None  # it failed on that
         if isinstance(message, PlannerStatusQuery):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
