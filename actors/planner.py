@@ -414,7 +414,9 @@ class Planner(EngineActor):
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)
             case Shed():
-                effect.ticket.item_shed(effect.key, effect.reason)
+                told = getattr(effect.ticket, "item_shed", None)  # a host's own need not have it
+                if told is not None:
+                    told(effect.key, effect.reason)
             case Done():
                 if effect.ticket is not None:
                     effect.ticket.set(None)
