@@ -66,6 +66,8 @@ class Asked:
             self.check = self._verified
         elif self._versioned:
             self.check = self._compared
+        self.quick_check: Check | None = self._verify if self._verify is not None else self.check
+        """As `check`, but the source's own code: it may raise, or return anything."""
         words = ("tokens", "load_s", "version")
         self.surveys = self._excluded is not None or any(
             callable(getattr(source, word, None)) for word in words
