@@ -46,7 +46,7 @@ class Reads:
         self._reading = reading
         # What a hit touches, one step away: each further one costs it a twentieth.
         self._view = runtime.view
-        self._checks = runtime.registry.quick_checks
+        self._unchanged = runtime.registry.unchanged
         self._log = runtime.view.reads
         self._hits = reading.tally.hits
         self._reader_id = reading.id
@@ -170,10 +170,10 @@ class Reads:
         entry = self._view.guarded.get(key)
         if entry is None:
             return None
-        check, name_at = self._checks[entry.source_id]
+        unchanged, name_at = self._unchanged[entry.source_id]
         content = entry.content
         try:
-            return content if check(key[name_at:], content) is content else None
+            return content if unchanged(key[name_at:], content) is True else None
         except BaseException as error:  # noqa: BLE001 - the source's code; its guard will report it
             pass_interrupt(error)
             return None

@@ -53,6 +53,10 @@ class LayersSnapshot:
     """Sessions that have entries."""
     invalidations: int
     """Invalidations that the planner has not acknowledged yet."""
+    remembered: int = 0
+    """Keys that have left, whose frequency is remembered."""
+    sweeping: int = 0
+    """Invalidations of a prefix that are still being carried out."""
 
     @property
     def entries(self) -> int:
@@ -107,8 +111,7 @@ class LayerLists:
     def add(self, node: Node, now: float) -> None:
         node.since = now
         node.lists = self
-        node.shelf = self.order.shelf(node)
-        node.shelf.append(node)
+        self.order.add(node)
         node.queue = self.background if node.unread_background else self.ages
         node.queue.append(node)
         if node.unread:
@@ -119,7 +122,7 @@ class LayerLists:
 
     def remove(self, node: Node) -> None:
         """Must come before a change of what decides on a node's lists."""
-        node.shelf.remove(node)
+        self.order.remove(node)
         node.queue.remove(node)
         if node.unread:
             self.unread.remove(node)
@@ -130,11 +133,11 @@ class LayerLists:
     def touch(self, node: Node, now: float) -> None:
         """Count a further read of an entry that stays in this layer: it is its newest again."""
         node.since = now
-        node.shelf.renew(node)
+        self.order.touch(node)
         node.queue.renew(node)
 
     def restamp(self, node: Node, entry: Entry) -> None:
-        """Put other content into an entry's place."""
+        """Put other content, of the same tokens, into an entry's place."""
         self.tokens += entry.tokens - node.entry.tokens
         self.size += entry.content.size - node.size
         node.entry, node.size = entry, entry.content.size

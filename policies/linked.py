@@ -81,6 +81,11 @@ class Chain(Generic[N]):
         node: N = self._head.links[self._after]
         return node
 
+    def newer(self, node: N) -> N | None:
+        """The next newer node than one of this list; None where it is the newest."""
+        newer = node.links[self._after]
+        return None if newer is self._head else newer
+
     def __len__(self) -> int:
         return self._length
 

@@ -86,6 +86,17 @@ class Layer(StrEnum):
     COLD = auto()
 
 
+class Policy(StrEnum):
+    """How a full layer chooses what it gives up, among entries of the same class."""
+
+    LRU = auto()  # least recently read
+    LFU = auto()  # least often read
+    FIFO = auto()  # longest in the layer
+    TTL = auto()  # next to outlive the layer
+    SIEVE = auto()  # longest in the layer, those spared that were read since they were last passed
+    GDSF = auto()  # fewest reads for its size
+
+
 class Reason(StrEnum):
     """Why an item was given its lane, or what became of it."""
 

@@ -9,6 +9,7 @@ from prefetch_scheduler.engine.sources.folder import FileRead, RootFolder
 from prefetch_scheduler.engine.sources.freshness import (
     ABSENT,
     FileStamp,
+    shows,
     unsettled,
     with_version,
 )
@@ -180,16 +181,10 @@ class FileBacked:
             return None
         path = self.file_of(name)
         try:
-            found = os.stat(self.folder.prefix + path)
+            found = self.folder.stat(path)
         except OSError:
             return content if held == ABSENT else None
-        unchanged = (  # in place, as this is run for each read of each file
-            found.st_mtime_ns == held.mtime_ns
-            and found.st_ctime_ns == held.ctime_ns
-            and found.st_size == held.size
-            and found.st_ino == held.inode
-            and found.st_dev == held.device
-        )
+        unchanged = shows(held, found)
         if unchanged and held.settled:
             return content
         if found.st_size > _COMPARED_BYTES or (held.settled and found.st_size != held.size):

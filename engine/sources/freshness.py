@@ -72,6 +72,17 @@ def unsettled(stat: os.stat_result) -> FileStamp:
     return evolve(stamp_of(stat, 0), settled=False)
 
 
+def shows(stamp: FileStamp, stat: os.stat_result) -> bool:
+    """Whether `stat` shows the state that `stamp` was taken of."""
+    return (
+        stat.st_mtime_ns == stamp.mtime_ns
+        and stat.st_ctime_ns == stamp.ctime_ns
+        and stat.st_size == stamp.size
+        and stat.st_ino == stamp.inode
+        and stat.st_dev == stamp.device
+    )
+
+
 def with_version(content: Content, version: Hashable) -> Content:
     """The same content under another version; keeps what the engine has set on it."""
     copy = evolve(content, version=version)

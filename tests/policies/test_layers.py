@@ -659,7 +659,7 @@ def test_a_mass_expiry_is_done_in_bounded_steps() -> None:
         steps.append(len([e for e in effects if isinstance(e, Publish)]))
     assert sum(steps) == count
     assert max(steps) <= MAX_MOVES
-    assert len(steps) == 3
+    assert min(steps[:-1]) >= MAX_MOVES - 3, "steps that do less than they might"
 
 
 def test_cascading_moves_count_towards_the_bound() -> None:
