@@ -29,6 +29,7 @@ def check(runs: int, steps: int, chosen: int) -> tuple[int, int, str]:
     sys.path.append(TESTS)  # the support modules of the tests
     from hypothesis import HealthCheck, Phase, seed, settings
     from hypothesis.stateful import run_state_machine_as_test
+
     from tests.policies.test_layers_model import Layers
 
     counted = [0, 0]
