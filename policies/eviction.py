@@ -15,7 +15,7 @@ from prefetch_scheduler.policies.linked import Chain, Linked
 from prefetch_scheduler.policies.vocabulary import Lane, Priority
 
 if TYPE_CHECKING:
-    from prefetch_scheduler.policies.layer_lists import AgeQueue, LayerLists
+    from prefetch_scheduler.policies.layer_lists import LayerLists
 
 MAX_FREQUENCY = 15
 """Frequencies are counted up to here. Unbounded counts keep what was popular once for ever."""
@@ -39,14 +39,11 @@ class Node(Linked):
         "freq",
         "lists",
         "open",
-        "queue",
         "rank",
         "read",
         "session",
         "shelf",
         "since",
-        "size",
-        "slot",
     )
 
     entry: Entry
@@ -60,16 +57,11 @@ class Node(Linked):
     """Whether a reader got it: at once where a demand loaded it."""
     open: bool
     """Whether its prefetch has not been counted yet as used or wasted."""
-    size: int
-    """Bytes of its content."""
     since: float
     """Engine time, in seconds, at which it entered its layer or was last read in it."""
     rank: float
     """For its layer's order alone; it says what for."""
-    slot: int
-    """Its place in the table of all entries."""
     lists: "LayerLists"
-    queue: "AgeQueue"
     shelf: "Chain[Node]"
 
     def __init__(self, entry: Entry, *, read: bool, freq: int = 0) -> None:
@@ -80,10 +72,13 @@ class Node(Linked):
         self.freq = freq
         self.read = read
         self.open = entry.prefetch_id != 0
-        self.size = entry.content.size
         self.since = 0.0
         self.rank = 0.0
-        self.slot = -1
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return self.entry.content.size
 
     @property
     def unread(self) -> bool:

@@ -112,8 +112,7 @@ class LayerLists:
         node.since = now
         node.lists = self
         self.order.add(node)
-        node.queue = self.background if node.unread_background else self.ages
-        node.queue.append(node)
+        self.queue_of(node).append(node)
         if node.unread:
             self.unread.append(node)
         self.count += 1
@@ -123,7 +122,7 @@ class LayerLists:
     def remove(self, node: Node) -> None:
         """Must come before a change of what decides on a node's lists."""
         self.order.remove(node)
-        node.queue.remove(node)
+        self.queue_of(node).remove(node)
         if node.unread:
             self.unread.remove(node)
         self.count -= 1
@@ -134,16 +133,20 @@ class LayerLists:
         """Count a further read of an entry that stays in this layer: it is its newest again."""
         node.since = now
         self.order.touch(node)
-        node.queue.renew(node)
+        self.queue_of(node).renew(node)
 
     def restamp(self, node: Node, entry: Entry) -> None:
         """Put other content, of the same tokens, into an entry's place."""
         self.tokens += entry.tokens - node.entry.tokens
         self.size += entry.content.size - node.size
-        node.entry, node.size = entry, entry.content.size
+        node.entry = entry
 
     def figures(self) -> LayerFigures:
         return LayerFigures(self.count, self.tokens, self.size, self.limit)
+
+    def queue_of(self, node: Node) -> AgeQueue:
+        """Where it stands by its age."""
+        return self.background if node.unread_background else self.ages
 
     def queues(self) -> tuple[AgeQueue, ...]:
         return (self.ages,) if self.background is self.ages else (self.ages, self.background)

@@ -225,7 +225,7 @@ class CacheLayers:
         known: list[tuple[float, Entry, Node | None]] = []
         for entry in entries:
             node = nodes.get(entry.stored)
-            if node is not None and node.entry.first_read is not entry.first_read:
+            if node is not None and not node.entry.is_same_load(entry):
                 node = None  # of other content
             known.append((min(node.since, now) if node is not None else now, entry, node))
         known.sort(key=_since)
@@ -278,7 +278,7 @@ class CacheLayers:
 
     def _keeps(self, old: Node, entry: Entry) -> bool:
         """Whether what is there is as good as what is put: the same, or asked for later."""
-        if old.entry.first_read is entry.first_read:
+        if old.entry.is_same_load(entry):
             return True
         if old.entry.asked_at <= entry.asked_at:
             return False
@@ -289,7 +289,7 @@ class CacheLayers:
     def _restamp(self, command: Restamp) -> None:
         """Only where that very entry is still there; its layer may have changed since."""
         node = self._residents.nodes.get(command.old.stored)
-        if node is None or node.entry.first_read is not command.old.first_read:
+        if node is None or not node.entry.is_same_load(command.old):
             return
         content, old = command.content, node.entry.content
         entry = evolve(
@@ -314,7 +314,7 @@ class CacheLayers:
         self._marks.note(command.epoch, command.pattern)
         stored = self._receiver(command)
         if command.pattern.endswith("*"):
-            self._sweeps.append(Sweep(command.pattern, command.epoch, len(residents.table)))
+            self._sweeps.append(Sweep(command.pattern, command.epoch, residents.nodes.values()))
             if len(self._sweeps) == 1:
                 self._sweep()
             return
@@ -342,7 +342,7 @@ class CacheLayers:
         residents, looks, drops = self._residents, MAX_LOOKS, MAX_MOVES
         while self._sweeps and looks > 0 and drops > 0:
             sweep = self._sweeps[0]
-            covered, looked = sweep.step(residents.table, min(looks, drops))
+            covered, looked = sweep.step(residents.nodes, min(looks, drops))
             for node in covered:
                 residents.drop(node, RemovalCause.INVALIDATED)
             looks -= looked
@@ -399,7 +399,7 @@ class CacheLayers:
             return
         if node.open:
             node.open = False
-            node.entry.first_read.clear()
+            node.entry.settle()
             residents.out.append(PrefetchUsed(first.prefetch_id, first.session))
         if not node.read:
             residents.hit(node, first.session, now, count=False)

@@ -19,9 +19,6 @@ def faults(residents: Residents) -> Iterator[str]:
     known = {id(node) for node in residents.nodes.values()}
     if len(set(listed)) != len(listed) or set(listed) != known:
         yield f"{len(known)} entries are known by key, {len(listed)} are listed"
-    in_table = [id(node) for node in residents.table]
-    if set(in_table) != known or any(residents.table[n.slot] is not n for n in residents.table):
-        yield "the table of entries is not that of the keys"
     for stored, node in residents.nodes.items():
         yield from _entry_faults(residents, stored, node)
     users = {stored for of_key in residents.partitions.values() for stored in of_key}
@@ -80,5 +77,5 @@ def _place_faults(lists: LayerLists, node: Node) -> Iterator[str]:
         yield f"{where} is served as {node.entry.content.layer}"
     if node.shelf is not lists.order.shelf(node):
         yield f"{where} stands on a shelf of another class or frequency"
-    if node.queue is not (lists.background if node.unread_background else lists.ages):
+    if all(node is not other for other in lists.queue_of(node)):
         yield f"{where} stands in the wrong queue"

@@ -35,7 +35,6 @@ from prefetch_scheduler.policies.metrics_events import (
 )
 from prefetch_scheduler.policies.orders import ORDERS
 from prefetch_scheduler.policies.pins import Pins
-from prefetch_scheduler.policies.sweeping import Table
 from prefetch_scheduler.policies.vocabulary import Layer, Policy, Reason, RemovalCause
 
 MAX_WASTED = 4096
@@ -74,7 +73,6 @@ class Residents:
         self.limited = bool(rules.max_tokens or rules.max_bytes)
         """Whether the layers together are limited in tokens or bytes."""
         self.ghosts = Ghosts(rules.ghost_entries)
-        self.table = Table()
         sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
         self.unread_share = int(rules.unread_share * sizes)
         self.pins = Pins()
@@ -107,7 +105,6 @@ class Residents:
         freq = min(freq + self.ghosts.recall(entry.stored), MAX_FREQUENCY)
         node = Node(entry, read=read, freq=freq)
         self.nodes[entry.stored] = node
-        self.table.add(node)
         self.newcomer = node
         if PARTITION in entry.stored:
             self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
@@ -145,7 +142,6 @@ class Residents:
             read, freq = before.read, before.freq
         node = Node(entry, read=read, freq=freq)
         self.nodes[entry.stored] = node
-        self.table.add(node)
         if PARTITION in entry.stored:
             self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
         if before is None:
@@ -177,7 +173,6 @@ class Residents:
         stored, key = node.entry.stored, public_key(node.entry.stored)
         node.lists.remove(node)
         del self.nodes[stored]
-        self.table.remove(node)
         if cause is not RemovalCause.REPLACED:
             self.ghosts.remember(stored, node.freq)
         if PARTITION in stored:
@@ -237,7 +232,7 @@ class Residents:
     def outlived(self, node: Node, now: float) -> None:
         """It outlived its layer: one layer down, and out of cold (decisions D18, D28)."""
         layer = node.lists.layer
-        if node.queue is node.lists.ages:
+        if node.lists.queue_of(node) is node.lists.ages:
             self._demote(node, RemovalCause.EXPIRED, f"outlived {layer}", now)
         else:
             self._demote(node, RemovalCause.EXPIRED, "background item not read in time", now)
@@ -276,7 +271,7 @@ class Residents:
 
     def _enter(self, node: Node, lists: LayerLists, now: float) -> None:
         if node.entry.content.layer is not lists.layer:
-            node.entry = node.entry.moved(lists.layer)
+            node.entry.move(lists.layer)
         lists.add(node, now)
         self.out.append(Publish(node.entry.stored, node.entry))
         if lists.overfull:
@@ -373,10 +368,9 @@ class Residents:
 
     def claim(self, entry: Entry, reason: RemovalCause | Reason) -> bool:
         """Take a prefetched entry's token; with it nobody can read it for the first time."""
-        try:
-            entry.first_read.pop()
-        except IndexError:
+        if not entry.claim():
             return False
+        entry.settle()
         self._wasted[entry.prefetch_id] = None
         if len(self._wasted) > MAX_WASTED:
             self._wasted.popitem(last=False)

@@ -191,6 +191,12 @@ class Model:
             return
         old = self.find(entry.stored)
         self.told["stored", entry.stored] += 1
+        one = (entry.asked_at, entry.epoch, entry.prefetch_id)
+        same = old is not None and (old["asked_at"], old["epoch"], old["id"]) == one
+        if old is not None and same and old["value"] is entry.content.value:
+            for session in pin_for:  # the same load once more
+                self.pin(entry.stored, session)
+            return
         if old is not None and old["asked_at"] > entry.asked_at:
             if entry.prefetch_id:
                 self.waste_id(entry.prefetch_id, "replaced")
@@ -324,6 +330,7 @@ class Model:
             "touched": self.next_turn(),
             "epoch": entry.epoch,
             "asked_at": entry.asked_at,
+            "value": entry.content.value,
             "tokens": entry.tokens,
             "size": entry.content.size,
             "read": read,
