@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from attrs import evolve
 
@@ -50,6 +50,10 @@ logger = logging.getLogger("prefetch_scheduler.cache")
 DRAIN_EVERY_S = 0.5
 """Real seconds after which readers' notes are taken in without anyone asking."""
 
+
+# Looked up by type, as a union takes microseconds to look through.
+_NOTICES = frozenset[type](get_args(CacheNotice))
+_EVENTS = frozenset[type](get_args(MetricsEvent))
 
 NOTES_AT_A_MESSAGE = 128
 """Reads taken in before any message but `Drain`: beside readers and writers that are both busy the
@@ -257,6 +261,7 @@ class CacheLayer(EngineActor):
             return
         entries = self._entries
         of_interest: list[Removed | Note] = []
+        told = logger.isEnabledFor(logging.DEBUG)
         for effect in effects:
             match effect:
                 case Publish(stored, entry):
@@ -269,13 +274,13 @@ class CacheLayer(EngineActor):
                     self._view.withdraw(stored, self)
                     for follower in self._followers:
                         follower.gone(stored)
-                case _ if isinstance(effect, CacheNotice):
+                case _ if type(effect) in _NOTICES:
                     self._notices.append(effect)
-                case _ if isinstance(effect, MetricsEvent):
+                case _ if type(effect) in _EVENTS:
                     self._events.append(effect)
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
-            if isinstance(effect, Removed | Note):
+            if isinstance(effect, Removed) or (told and isinstance(effect, Note)):
                 of_interest.append(effect)
         for effect in of_interest:
             self._tell_host(effect)
@@ -296,8 +301,9 @@ class CacheLayer(EngineActor):
 
     def _removed(self, notice: Removed) -> None:
         key = public_key(notice.stored)
-        fields = {"prefetch_key": key}
-        logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
+        if logger.isEnabledFor(logging.DEBUG):
+            fields = {"prefetch_key": key}
+            logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
         self._publish(ResourceEvicted(key, notice.cause, notice.layer))
 
     def after_batch(self) -> None:

@@ -74,12 +74,12 @@ __all__ = [
     "Withdraw",
 ]
 
-MAX_MOVES = 200
+MAX_MOVES = 100
 """Entries that one `tick` moves or drops at most, so that a mass expiry does not hold up other
 messages.
 """
 
-MAX_LOOKS = 5_000
+MAX_LOOKS = 2_000
 """Entries that one step of an invalidation looks at, at most."""
 
 _MOST_FOR_ONE = 3  # an entry that leaves hot may push one out of warm, and that one out of cold
