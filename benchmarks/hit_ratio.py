@@ -29,7 +29,8 @@ from prefetch_scheduler.policies.cache_events import Publish, Put, Read, Withdra
 from prefetch_scheduler.policies.config import CacheRules, Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.layers import CacheLayers
-from prefetch_scheduler.policies.vocabulary import Policy, Priority
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy as Policy
+from prefetch_scheduler.policies.vocabulary import Priority
 
 DATA = Path(__file__).parent / "data"
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -130,7 +131,12 @@ def by_keys(trace: Trace) -> dict[str, list[float]]:
         "default": lambda size: hits_of(trace, layered(size, ghosts=1000)),
         "no ghosts": lambda size: hits_of(trace, layered(size)),
     }
-    for policy in (Policy.LRU, Policy.LFU, Policy.FIFO, Policy.SIEVE):
+    for policy in (
+        Policy.LRU,
+        Policy.LFU,
+        Policy.FIFO,
+        Policy.SIEVE,
+    ):
         sides[f"layers, {policy}"] = lambda size, p=policy: hits_of(  # type: ignore[misc]  # no type for a lambda's default
             trace, layered(size, policy=p, ghosts=1000)
         )

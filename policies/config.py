@@ -23,7 +23,14 @@ from prefetch_scheduler.policies.config_fields import (
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
-from prefetch_scheduler.policies.vocabulary import Mode, Policy, PolicyName, Priority, Role, Urgency
+from prefetch_scheduler.policies.vocabulary import (
+    EvictionPolicy,
+    Mode,
+    PolicyName,
+    Priority,
+    Role,
+    Urgency,
+)
 
 MAX_PINS = 10
 """How many keys one session may pin (decision D13)."""
@@ -181,13 +188,13 @@ class CacheRules:
         30.0, "an unread background item leaves warm for cold", unit="seconds"
     )
     hot_policy: str = choice(
-        Policy.LRU, "what hot gives up first where it is full", words=tuple(Policy)
+        EvictionPolicy.LRU, "what hot gives up first where it is full", words=tuple(EvictionPolicy)
     )
     warm_policy: str = choice(
-        Policy.LFU, "what warm gives up first where it is full", words=tuple(Policy)
+        EvictionPolicy.LFU, "what warm gives up first where it is full", words=tuple(EvictionPolicy)
     )
     cold_policy: str = choice(
-        Policy.TTL, "what cold gives up first where it is full", words=tuple(Policy)
+        EvictionPolicy.TTL, "what cold gives up first where it is full", words=tuple(EvictionPolicy)
     )
     max_tokens: int = number(
         0, "tokens that the layers hold together at most; 0: not limited", unit="tokens"

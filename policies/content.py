@@ -1,11 +1,9 @@
 """What a source loads and a host reads, and the record the cache keeps of it."""
 
 from collections.abc import Hashable
-from functools import cache
 from math import inf
-from typing import Any
 
-from attrs import define, evolve, field, fields, frozen
+from attrs import define, evolve, field, frozen
 
 from prefetch_scheduler.policies.figures import MAX_TOKENS, is_number, shown, within
 from prefetch_scheduler.policies.vocabulary import Lane, Layer, Priority
@@ -109,18 +107,10 @@ class Content:
         return copy
 
     def in_layer(self, layer: Layer | None) -> "Content":
-        """A copy served from another layer. Every move makes one, so nothing is checked again."""
-        copy = object.__new__(type(self))
-        for member in _members(type(self)):
-            member.__set__(copy, member.__get__(self))
-        object.__setattr__(copy, "layer", layer)
-        return copy
-
-
-@cache
-def _members(cls: type[Content]) -> tuple[Any, ...]:
-    """What gets and sets each field of it."""
-    return tuple(getattr(cls, attribute.name) for attribute in fields(cls))
+        """A copy served from another layer."""
+        return self.placed(
+            key=self.key or "", source=self.source, loaded_at=self.loaded_at, layer=layer
+        )
 
 
 @define(eq=False, weakref_slot=False)

@@ -13,7 +13,7 @@ from prefetch_scheduler.policies.eviction import (
     RecencyOrder,
 )
 from prefetch_scheduler.policies.linked import Chain
-from prefetch_scheduler.policies.vocabulary import Policy, Priority
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy, Priority
 
 MAX_PASSED = 64
 """Entries that a search for a victim spares at most, so that none takes long at any size."""
@@ -129,12 +129,12 @@ class GreedyDualOrder(ArrivalOrder):
         return chain(super().shelves(), self._valued.values())
 
 
-ORDERS: dict[Policy, Callable[[], Order]] = {
-    Policy.LRU: RecencyOrder,
-    Policy.LFU: FrequencyOrder,
-    Policy.FIFO: ArrivalOrder,
-    Policy.TTL: RecencyOrder,
-    Policy.SIEVE: SieveOrder,
-    Policy.GDSF: GreedyDualOrder,
+ORDERS: dict[EvictionPolicy, Callable[[], Order]] = {
+    EvictionPolicy.LRU: RecencyOrder,
+    EvictionPolicy.LFU: FrequencyOrder,
+    EvictionPolicy.FIFO: ArrivalOrder,
+    EvictionPolicy.TTL: RecencyOrder,
+    EvictionPolicy.SIEVE: SieveOrder,
+    EvictionPolicy.GDSF: GreedyDualOrder,
 }
 """What makes a layer's order, by the name that the configuration gives."""

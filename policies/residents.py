@@ -35,7 +35,7 @@ from prefetch_scheduler.policies.metrics_events import (
 )
 from prefetch_scheduler.policies.orders import ORDERS
 from prefetch_scheduler.policies.pins import Pins
-from prefetch_scheduler.policies.vocabulary import Layer, Policy, Reason, RemovalCause
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy, Layer, Reason, RemovalCause
 
 MAX_WASTED = 4096
 """Prefetches counted as wasted that are remembered, in case a first read of one is reported."""
@@ -50,20 +50,20 @@ class Residents:
         rules = config.cache
         self.hot = LayerLists(
             Layer.HOT,
-            ORDERS[Policy(rules.hot_policy)](),
+            ORDERS[EvictionPolicy(rules.hot_policy)](),
             limit=config.hot_cache_size,
             ttl_s=rules.hot_ttl_s,
         )
         self.warm = LayerLists(
             Layer.WARM,
-            ORDERS[Policy(rules.warm_policy)](),
+            ORDERS[EvictionPolicy(rules.warm_policy)](),
             limit=config.warm_cache_size,
             ttl_s=rules.warm_ttl_s,
             background_ttl_s=rules.unread_background_s,
         )
         self.cold = LayerLists(
             Layer.COLD,
-            ORDERS[Policy(rules.cold_policy)](),
+            ORDERS[EvictionPolicy(rules.cold_policy)](),
             limit=config.cold_cache_size,
             ttl_s=rules.cold_ttl_s,
         )

@@ -86,7 +86,7 @@ class Layer(StrEnum):
     COLD = auto()
 
 
-class Policy(StrEnum):
+class EvictionPolicy(StrEnum):
     """How a full layer chooses what it gives up, among entries of the same class."""
 
     LRU = auto()  # least recently read

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import hit_ratio
 from benchmarks.reference_caches import POLICIES, clairvoyant, lfu, lru, lru_tokens
-from prefetch_scheduler.policies.vocabulary import Policy
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy as Policy
 
 
 def traces() -> list[list[str]]:

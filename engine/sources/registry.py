@@ -80,7 +80,7 @@ class SourceRegistry:
         """By source id: `check(name, content)` as in `fresh`; None: reads need no check."""
         self.unchanged = {
             bound.info.id: (bound.asked.unchanged, len(bound.info.kind) + 1)
-            for bound in self._bound
+            for bound in self.bound
             if bound.asked.check is not None
         }
         """By source id: what tells at once that content is fresh, and where a key's name begins."""

@@ -21,7 +21,8 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.keys import PARTITION
 from prefetch_scheduler.policies.metrics_events import PrefetchUsed, PrefetchWasted
-from prefetch_scheduler.policies.vocabulary import Lane, Policy
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy as Policy
+from prefetch_scheduler.policies.vocabulary import Lane
 from support.layer_model import Cache, Model, an_entry, config
 
 KEYS = st.sampled_from([f"file:{n}" for n in range(8)] + [f"mail:0{PARTITION}{u}" for u in "xy"])
@@ -56,7 +57,8 @@ POLICIES = st.sampled_from(list(Policy))
 class Layers(RuleBasedStateMachine):
     @initialize(
         policies=st.one_of(
-            st.just((Policy.LRU, Policy.LFU, Policy.TTL)), st.tuples(POLICIES, POLICIES, POLICIES)
+            st.just((Policy.LRU, Policy.LFU, Policy.TTL)),
+            st.tuples(POLICIES, POLICIES, POLICIES),
         ),
         sizes=st.sampled_from([(2, 2, 2), (2, 2, 2), (3, 1, 4)]),
         max_tokens=st.sampled_from([0, 0, 20]),

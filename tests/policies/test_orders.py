@@ -10,7 +10,8 @@ from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.ghosts import Ghosts
 from prefetch_scheduler.policies.layers import MAX_LOOKS, MAX_MOVES
 from prefetch_scheduler.policies.orders import MAX_PASSED, ORDERS
-from prefetch_scheduler.policies.vocabulary import Policy, RemovalCause
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy as Policy
+from prefetch_scheduler.policies.vocabulary import RemovalCause
 from support.layer_model import Cache, an_entry, config
 
 
@@ -209,9 +210,7 @@ def test_an_invalidation_of_everything_is_carried_out_in_bounded_steps() -> None
     assert told == [Invalidated("k:*", 1)]
     assert steps[-1][-1] is told[0], "the planner is told when it is through, and not before"
     c.machine.check()
-    assert set(c.machine._residents.nodes) == {"k:new"} | {
-        f"other:{n}" for n in range(0, count, 3)
-    }
+    assert set(c.machine._residents.nodes) == {"k:new"} | {f"other:{n}" for n in range(0, count, 3)}
 
 
 def test_several_prefixes_are_carried_out_one_after_another() -> None:
