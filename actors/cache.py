@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from attrs import evolve
 
@@ -275,9 +275,9 @@ class CacheLayer(EngineActor):
                     for follower in self._followers:
                         follower.gone(stored)
                 case _ if type(effect) in _NOTICES:
-                    self._notices.append(effect)
+                    self._notices.append(cast(CacheNotice, effect))
                 case _ if type(effect) in _EVENTS:
-                    self._events.append(effect)
+                    self._events.append(cast(MetricsEvent, effect))
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
             if isinstance(effect, Removed) or (told and isinstance(effect, Note)):

@@ -134,12 +134,14 @@ class Cause(StrEnum):
 
 
 class RemovalCause(StrEnum):
-    """Why an entry left the cache."""
+    """Why an entry left the cache, or was given up before anyone had read it."""
 
     REPLACED = auto()
     EXPIRED = auto()
     EVICTED = auto()
     INVALIDATED = auto()
+    CANCELLED = auto()  # a prefetch under way that nobody wanted any more: it was not stored
+    SESSION_ENDED = auto()  # prefetched for a session that ended without reading it
 
 
 class Relation(StrEnum):

@@ -91,7 +91,7 @@ class FileSource(FileBacked):
         held: Any = content.version
         try:
             found = os.stat(self.folder.prefix + name)
-            return (
+            shown: bool = (
                 found.st_mtime_ns == held.mtime_ns
                 and found.st_ctime_ns == held.ctime_ns
                 and found.st_size == held.size
@@ -99,6 +99,7 @@ class FileSource(FileBacked):
                 and found.st_dev == held.device
                 and held.settled
             )
+            return shown
         except (OSError, AttributeError):  # no such file, or content under another version
             return False
 
