@@ -46,6 +46,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.vocabulary import Priority
 
+LONG = True
 SEED = 20_260_303
 SIZES = (100, 10_000, 1_000_000)
 OPERATIONS = 2_000
@@ -178,7 +179,7 @@ class Sized:
         self.chance = random.Random(SEED)
         self.next = 2 * size
         self.bare: dict[str, str] = {}
-        self.fill(keys_of(0, 2 * size))
+        self.fill(keys_of(0, size + size // 20 + 2))
 
     def fill(self, keys: Sequence[str]) -> None:
         for key in keys:
@@ -259,7 +260,7 @@ def growth(sizes: Sequence[int], rounds: int) -> list[Figure]:
         for _ in range(rounds if size <= 10_000 else 1):
             expiries.append(sized.expiry())
             if size <= 10_000:
-                sized.fill(keys_of(sized.next, 2 * size))
+                sized.fill(keys_of(sized.next, size + size // 20 + 2))
         figures.append(figure(f"expire, {size:,} entries", [a for a, _ in expiries], "ns"))
         ratios.setdefault("expire", {})[size] = [a / b for a, b in expiries]
         del sized
@@ -356,9 +357,9 @@ def memory(count: int) -> list[Figure]:
 def main() -> int:
     options = parser(__doc__).parse_args()
     sizes = (100, 10_000) if options.quick else SIZES
-    figures = growth(sizes, 3 if options.quick else 9)
+    figures = growth(sizes, 3 if options.quick else 7)
     figures += stretches(sizes[-1])
-    for count in (10_000,) if options.quick else (100_000, 1_000_000):
+    for count in (10_000,) if options.quick else (100_000,):
         figures += memory(count)
     return finish("cache_growth", figures, options, seed=SEED)
 

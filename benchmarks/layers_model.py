@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, finish, parser
 
+LONG = True
 TESTS = str(Path(__file__).parents[1] / "tests")
 RUNS, STEPS = 10_000, 100
 SEED = 20_260_302
