@@ -206,6 +206,9 @@ class Later:
         self._world.send(self._channel, lambda: self._world.shells[self._to].tell(message))
         return True
 
+    def real(self, seconds: float) -> float:
+        return seconds
+
 
 @define(eq=False, slots=False)
 class RestlessWorld(World):
@@ -574,7 +577,9 @@ class RestlessWorld(World):
         return handle
 
     def session_of(self, name: str) -> ReaderSession:
-        return self.readers.setdefault(name, ReaderSession(name, Identity()))
+        return self.readers.setdefault(
+            name, ReaderSession(name, self._published.tally(name), Identity())
+        )
 
     def get(self, key: str, session: str, patience: float) -> Reading:
         """Read as the facade's `get` does."""
