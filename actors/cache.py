@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast, get_args
 
 from attrs import evolve
 
@@ -51,8 +51,17 @@ DRAIN_EVERY_S = 0.5
 """Real seconds after which readers' notes are taken in without anyone asking."""
 
 
+# Looked up by type, as a union takes microseconds to look through.
+_NOTICES = frozenset[type](get_args(CacheNotice))
+_EVENTS = frozenset[type](get_args(MetricsEvent))
+
+NOTES_AT_A_MESSAGE = 128
+"""Reads taken in before any message but `Drain`: beside readers and writers that are both busy the
+reads would otherwise take the CacheLayer's time. The rest waits for the next tick.
+"""
+
 RETIRED_KEPT = 64
-"""Tallies of ended sessions that are still looked at."""
+"""Tallies of ended sessions that are still looked at, beside those that somebody holds on to."""
 
 
 class CacheLayer(EngineActor):
@@ -93,7 +102,7 @@ class CacheLayer(EngineActor):
         self._events: list[MetricsEvent] = []
         self._kept = kept if kept is not None else CacheKept()
         self._desk = desk if desk is not None else ChangeDesk(view.board.discard)
-        self._entries = view.entries
+        self._entries = view.taken_over(self)
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
 
@@ -107,10 +116,8 @@ class CacheLayer(EngineActor):
         """Take over what the one before had published, and the pins.
 
         Changes that it may have died of stand on the board still, and are carried out: what they
-        cover ends as it would have. The entries are copied, so that one that only hung and returns
-        writes where nobody reads.
+        cover ends as it would have. What is served by its key alone is so again once it is read.
         """
-        self._entries = self._view.entries = dict(self._view.entries)
         now = self.now
         for session, keys in self._kept.pins.items():
             for stored in keys:
@@ -135,8 +142,9 @@ class CacheLayer(EngineActor):
         now = self.now
         # So that what it decides rests on the latest reads. A hit is noted as a read, too.
         view = self._view
-        if view.reads or view.first_reads or isinstance(message, Drain | EndSession):
-            self._drain(now, retired=isinstance(message, Drain))
+        everything = isinstance(message, Drain | EndSession)
+        if view.reads or view.first_reads or everything:
+            self._drain(now, None if everything else NOTES_AT_A_MESSAGE)
         if isinstance(message, ChangeWaiting):
             change = self._desk.take(message)
             if change is None:
@@ -190,7 +198,10 @@ class CacheLayer(EngineActor):
         tally = self._view.tallies.pop(session, None)
         kept = self._kept
         kept.pins.pop(session, None)
-        kept.retired = kept.retired[-RETIRED_KEPT:]
+        spared = len(kept.retired) - RETIRED_KEPT
+        kept.retired = [
+            pair for number, pair in enumerate(kept.retired) if number >= spared or pair[1].owned
+        ]
         if tally is not None:
             kept.retired.append((session, tally))
 
@@ -218,18 +229,26 @@ class CacheLayer(EngineActor):
 
     # ---- readers' notes ----------------------------------------------------------------------
 
-    def _drain(self, now: float, *, retired: bool = True) -> None:
+    def _drain(self, now: float, most: int | None = None) -> None:
         """Take in what readers have noted: hits exactly, recency as far as it was kept.
 
-        `retired`: look at the tallies of ended sessions too; they hardly ever hold anything.
+        Args:
+            now: engine seconds.
+            most: notes of reads to take in, the oldest; None: all, and the hits of every session.
         """
         view = self._view
-        reads = [Read(stored, session, now) for stored, session in _popped(view.reads)]
+        reads = [Read(stored, session, now) for stored, session in _popped(view.reads, most)]
         firsts: list[FirstRead] = list(_popped(view.first_reads))
         if reads or firsts:
             self._apply(self._machine.take_reads(reads, firsts, now))
-        tallies = [*view.tallies.items(), *(self._kept.retired if retired else ())]
-        for session, tally in tallies:
+        for stored in {read.stored for read in reads}:
+            entry = self._entries.get(stored)
+            if entry is not None and not view.holds(stored):  # a prefix was invalidated meanwhile
+                view.publish(entry, self)
+        if most is not None:
+            return
+        view.drained_at = now
+        for session, tally in [*view.tallies.items(), *self._kept.retired]:
             hits = tally.take()
             if hits:
                 self._events.append(Hits(session, hits))
@@ -242,23 +261,26 @@ class CacheLayer(EngineActor):
             return
         entries = self._entries
         of_interest: list[Removed | Note] = []
+        told = logger.isEnabledFor(logging.DEBUG)
         for effect in effects:
             match effect:
                 case Publish(stored, entry):
                     entries[stored] = entry
+                    self._view.publish(entry, self)
                     for follower in self._followers:
                         follower.resident(entry)
                 case Withdraw(stored):
                     entries.pop(stored, None)
+                    self._view.withdraw(stored, self)
                     for follower in self._followers:
                         follower.gone(stored)
-                case _ if isinstance(effect, CacheNotice):
-                    self._notices.append(effect)
-                case _ if isinstance(effect, MetricsEvent):
-                    self._events.append(effect)
+                case _ if type(effect) in _NOTICES:
+                    self._notices.append(cast(CacheNotice, effect))
+                case _ if type(effect) in _EVENTS:
+                    self._events.append(cast(MetricsEvent, effect))
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
-            if isinstance(effect, Removed | Note):
+            if isinstance(effect, Removed) or (told and isinstance(effect, Note)):
                 of_interest.append(effect)
         for effect in of_interest:
             self._tell_host(effect)
@@ -279,8 +301,9 @@ class CacheLayer(EngineActor):
 
     def _removed(self, notice: Removed) -> None:
         key = public_key(notice.stored)
-        fields = {"prefetch_key": key}
-        logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
+        if logger.isEnabledFor(logging.DEBUG):
+            fields = {"prefetch_key": key}
+            logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
         self._publish(ResourceEvicted(key, notice.cause, notice.layer))
 
     def after_batch(self) -> None:
@@ -303,9 +326,9 @@ class CacheLayer(EngineActor):
             self._kept.puts.append(self.in_hand)
 
 
-def _popped(log: Any) -> Iterable[Any]:
-    """What stands in a deque now, taken out; readers may go on appending."""
-    for _ in range(len(log)):
+def _popped(log: Any, most: int | None = None) -> Iterable[Any]:
+    """What stands in a deque now, at most so many, taken out; readers may go on appending."""
+    for _ in range(len(log) if most is None else min(most, len(log))):
         try:
             yield log.popleft()
         except IndexError:

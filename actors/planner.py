@@ -185,6 +185,8 @@ class Planner(EngineActor):
         if isinstance(message, PlannerTick):
             self._going_on = False
             self._catch_up()
+            if self.actor_stopped.is_set():
+                return None  # it failed on that
         if isinstance(message, PlannerStatusQuery):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
@@ -412,7 +414,9 @@ class Planner(EngineActor):
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)
             case Shed():
-                effect.ticket.item_shed(effect.key, effect.reason)
+                told = getattr(effect.ticket, "item_shed", None)  # a host's own need not have it
+                if told is not None:
+                    told(effect.key, effect.reason)
             case Done():
                 if effect.ticket is not None:
                     effect.ticket.set(None)

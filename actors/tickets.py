@@ -18,7 +18,8 @@ class PlanTicket(Protocol):
         """All P0 and P1 items are loaded (`ok`), or one of them cannot be. Called once."""
 
     def item_shed(self, key: str, reason: Reason) -> None:
-        """One of the plan's items was given up to keep a queue within its bound."""
+        """One of the plan's items was given up to keep a queue within its bound. A ticket may do
+        without this."""
 
     def given_up(self, error: PrefetchError) -> None:
         """The engine ends, or cannot make the plan."""

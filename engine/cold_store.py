@@ -60,7 +60,7 @@ class ColdState(StrEnum):
 class _Seen:
     """Which content of a key was seen last: an entry that only moves is not written again."""
 
-    first_read: list[None]
+    entry: Entry
     version: Hashable
 
 
@@ -131,14 +131,14 @@ class ColdStore(FollowerThread):
             return
         stored = entry.stored
         seen = self._seen.get(stored)
-        if seen is not None and seen.first_read is entry.first_read:
+        if seen is not None and seen.entry is entry:
             if seen.version is entry.content.version:
                 return
         elif not self._keepable(entry):
             if seen is not None:
                 self.gone(stored)
             return
-        self._seen[stored] = _Seen(entry.first_read, entry.content.version)
+        self._seen[stored] = _Seen(entry, entry.content.version)
         with self._lock:
             self._forget_pending(stored)
             full = len(self._pending) >= MAX_PENDING or (

@@ -18,6 +18,7 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.reads import Reads
 from prefetch_scheduler.engine.recorder import Recorded, recorder_of
 from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
@@ -34,7 +35,7 @@ from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
 
 
-class PrefetchEngine:
+class PrefetchEngine(Reads):
     """Loads what an agent is about to need, and serves what it reads.
 
     Use it as a context manager, or call `start` and `stop`. All methods may be called from any
@@ -66,9 +67,14 @@ class PrefetchEngine:
         clock: Clock | None = None,
     ) -> None:
         registry = SourceRegistry(sources, expand=expand)
-        self._runtime = Runtime(load_config(config), registry, clock)
-        self._recorder = None if record is None else recorder_of(self._runtime, record)
+        runtime = Runtime(load_config(config), registry, clock)
+        self._recorder = None if record is None else recorder_of(runtime, record)
+        self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
+        super().__init__(runtime, self._default._reading)
+        if self._recorder is not None:  # its own reads are those of a session that records
+            for word in ("get", "aget", "get_many", "aget_many"):
+                setattr(self, word, getattr(self._default, word))
         self._sessions: dict[str, Session] = {DEFAULT_SESSION: self._default}
         self._lock = threading.Lock()
         self._started = False
@@ -206,28 +212,6 @@ class PrefetchEngine:
     def cancel(self, key: str) -> None:
         """See `Session.cancel`."""
         self._default.cancel(key)
-
-    def get(self, key: str, *, timeout: float | None = None) -> Content:
-        """See `Session.get`."""
-        return self._default.get(key, timeout=timeout)
-
-    async def aget(self, key: str, *, timeout: float | None = None) -> Content:
-        """See `Session.aget`."""
-        return await self._default.aget(key, timeout=timeout)
-
-    def get_many(self, keys: Iterable[str], *, timeout: float | None = None) -> list[Content]:
-        """See `Session.get_many`."""
-        return self._default.get_many(keys, timeout=timeout)
-
-    async def aget_many(
-        self, keys: Iterable[str], *, timeout: float | None = None
-    ) -> list[Content]:
-        """See `Session.aget_many`."""
-        return await self._default.aget_many(keys, timeout=timeout)
-
-    def peek(self, key: str) -> Content | None:
-        """See `Session.peek`."""
-        return self._default.peek(key)
 
     def put(self, key: str, content: Content | str | bytes) -> None:
         """See `Session.put`."""

@@ -10,13 +10,16 @@ from attrs import define, field, frozen
 
 from prefetch_scheduler.actors.ports import Address, Clock
 from prefetch_scheduler.actors.reply import Reply
-from prefetch_scheduler.actors.view import PublishedView
+from prefetch_scheduler.actors.view import PublishedView, Tally
 from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
 from prefetch_scheduler.policies.cache_events import Drain, Restamp
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import cache_key, kind_of, public_key
 from prefetch_scheduler.policies.planner_events import Answer, Demand, Forsake, Retry
+
+DRAIN_GAP_S = 0.02
+"""Real seconds between two times that busy readers have their notes taken in."""
 
 NAMES_KEPT = 50_000
 """Keys whose normal form a session remembers; past them it starts afresh."""
@@ -46,8 +49,13 @@ class ReaderSession:
     """What the read path needs of a session."""
 
     id: str
+    tally: Tally
+    """Its hits; shared by all that read for the session of that id."""
     identity: Identity = field(factory=Identity)
     """Replaced whole when a user logs in, so that no name of one user is kept for another."""
+
+    def __attrs_post_init__(self) -> None:
+        self.tally.belongs_to(self)
 
 
 class Reader:
@@ -104,7 +112,7 @@ class Reader:
 
         The board is looked at before the entry is fetched: see `InvalidationBoard.newest`.
         """
-        required = self._board.newest(stored) if len(self._board) else 0
+        required = self._board.newest(stored) if self._board.standing else 0
         entry = self._view.entries.get(stored)
         if entry is None:
             return None, None
@@ -128,11 +136,6 @@ class Reader:
             )
             self._cache.tell(Restamp(entry, fresh))
         return entry, fresh
-
-    def peek(self, session: ReaderSession, key: str) -> Content | None:
-        """What is resident and fresh; counts nothing."""
-        name = self.name(session, key)
-        return self.look(name, None)[0]
 
     def hit(self, session: ReaderSession, name: Name) -> tuple[Content | None, float]:
         """The content from the view, counted as a hit; else None and what was turned down.
@@ -171,7 +174,14 @@ class Reader:
 
     def _note(self, entry: Entry, session: ReaderSession) -> None:
         at = self._clock.now() if entry.first_read else 0.0
-        if self._view.note_hit(entry, session.id, at):
+        if self._view.note_hit(entry, session.id, at, session.tally):
+            self.drain()
+
+    def drain(self) -> None:
+        """Have the notes of reads taken in, unless that was done just now: when readers are so
+        busy, more than these notes would only take time from them.
+        """
+        if self._clock.real(self._clock.now() - self._view.drained_at) >= DRAIN_GAP_S:
             self._cache.tell(Drain())
 
     @staticmethod
@@ -186,7 +196,7 @@ class Reader:
     def start(self, session: ReaderSession, name: Name, seen: float) -> "Read":
         """A read that found nothing fresh in the view."""
         required = 0
-        if len(self._board):
+        if self._board.standing:
             whole = self._board.newest(name.whole_stored) if name.whole_stored else 0
             required = max(self._board.newest(name.stored), whole)
         return Read(self, session, name, seen, self._clock.now(), required)

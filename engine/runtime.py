@@ -118,7 +118,7 @@ class Runtime:
         self.config = config
         self.registry = registry
         self.clock: Clock = clock if clock is not None else SystemClock()
-        self.view = PublishedView()
+        self.view = PublishedView(registry.unchecked)
         self.care = care if care is not None else CARE
         self.system = ActorSystem(
             f"engine{next(_numbers)}", clock=self.clock, watch=self.care.watch
@@ -218,9 +218,9 @@ class Runtime:
         if self._state == "forked":
             return ()
         self._state = "stopped"
+        self.view.close()
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
-        end = time.monotonic() + timeout
         left = self.system.stop(timeout)
         for follower in self._followers():  # nobody tells them anything any more
             left += follower.stop(max(0.0, end - time.monotonic()))
@@ -333,6 +333,7 @@ class Runtime:
         match state:
             case State.FAILED:
                 self.failure = reason
+                self.view.close()
                 self.direct.stop(self.stopped_error())
                 self._give_up_handles()
             case State.RUNNING:
@@ -379,6 +380,8 @@ class Runtime:
     def forked(self) -> None:
         """In a forked child, where none of the engine's threads exists."""
         self._state = "forked"
+        # Not by `close`: a thread that is not here may have held its lock.
+        self.view.closed, self.view.direct, self.view.guarded = True, {}, {}
         self.system.forget_threads()
 
     def _give_up_handles(self) -> None:

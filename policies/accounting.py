@@ -24,7 +24,7 @@ from prefetch_scheduler.policies.outcomes import Verdict
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.session_accounts import SessionAccounts
 from prefetch_scheduler.policies.snapshot import EngineFigures, Snapshot
-from prefetch_scheduler.policies.vocabulary import Cause
+from prefetch_scheduler.policies.vocabulary import Cause, Reason, RemovalCause
 
 MAX_NAMES = 64
 """Names under which dropped things are counted; further ones are summed under `OTHER`."""
@@ -218,8 +218,15 @@ class Accounting:
         prefetch = self._ledger.end(event, ending)
         if prefetch is None:
             return None
+        cause = None
+        if ending is Ending.CANCELLED:
+            cause = RemovalCause.CANCELLED
+        elif event.reason == Reason.SESSION_ENDED:
+            cause = RemovalCause.SESSION_ENDED
         for each in (prefetch.account, self._sessions.total):
             each.ended_as(prefetch, event.reason)
+            if cause is not None:
+                bump(each.counts.removals, str(cause))
         return prefetch.account
 
     def _removed(self, event: ev.EntryRemoved) -> Account | None:

@@ -33,6 +33,8 @@ from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.vocabulary import Cause, Pool, Reason
 
 LOST = "its planner was restarted"
+_OVER = (State.GONE, State.STORING)
+"""How a prefetch ends from here on is counted by others, or has been."""
 
 
 def carry_over(old: PlannerState, new: PlannerState) -> None:
@@ -101,12 +103,12 @@ class Adoption:
         kept = []
         for item in report.reports:
             flight = self.records.get(item.id)
-            if (
-                flight is not None
-                and isinstance(item, Loaded)
-                and self._adopt(flight, State.LINGERING)
-            ):
+            if flight is None or not isinstance(item, Loaded):
+                continue
+            if self._adopt(flight, State.LINGERING):
                 kept.append(item)
+            else:
+                self._replaced(flight)
         return PoolReport(report.pool, tuple(kept)) if kept else None
 
     def invalidated(self, notice: Invalidated) -> None:
@@ -161,7 +163,7 @@ class Adoption:
         self._known.add(flight.id)
         if flight.id in flights.by_id:
             return True
-        if flight.stored in flights.live or flight.state in (State.GONE, State.STORING):
+        if flight.stored in flights.live or flight.state in _OVER:
             return False
         flight.state = state
         flight.waiters = []  # they have been told to ask again
@@ -190,13 +192,18 @@ class Adoption:
         self._known.add(flight.id)
         if flight.id in self.new.flights.by_id:
             return
-        if flight.prefetch_id and not flight.used and flight.state is not State.GONE:
-            self._out.append(Count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED)))
+        self._replaced(flight)
         flight.state = State.GONE
         flight.waiters = []
         self.new.flights.by_id[flight.id] = flight
         self.new.flights.take_source(flight)
         self.new.flights.mark_stuck(flight)
+
+    def _replaced(self, flight: Flight) -> None:
+        """The new planner has another load of its key: a prefetch ends with that."""
+        if flight.prefetch_id and not flight.used and flight.state not in _OVER:
+            self._out.append(Count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED)))
+            flight.state = State.GONE
 
     def lost(self) -> list[PlannerEffect]:
         """Counts of prefetches that had begun and of which no pool knows any more."""
@@ -205,7 +212,7 @@ class Adoption:
             for flight in self.records.values()
             if flight.prefetch_id
             and not flight.used
-            and flight.state not in (State.GONE, State.STORING)
+            and flight.state not in _OVER
             and flight.id not in self.new.flights.by_id
             and flight.id not in self._known
         ]

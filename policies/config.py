@@ -24,6 +24,7 @@ from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
 from prefetch_scheduler.policies.vocabulary import (
+    EvictionPolicy,
     Mode,
     PolicyName,
     Priority,
@@ -189,7 +190,7 @@ class Speculation:
 
 @frozen(kw_only=True)
 class CacheRules:
-    """How long the layers hold entries, and where (decisions D28, D30, D18)."""
+    """How long the layers hold entries, how many and where (decisions D28, D30, D18)."""
 
     hot_ttl_s: float = number(
         300.0, "unread for this long: demoted from hot to warm", unit="seconds"
@@ -203,6 +204,26 @@ class CacheRules:
     )
     unread_background_s: float = number(
         30.0, "an unread background item leaves warm for cold", unit="seconds"
+    )
+    hot_policy: str = choice(
+        EvictionPolicy.LRU, "what hot gives up first where it is full", words=tuple(EvictionPolicy)
+    )
+    warm_policy: str = choice(
+        EvictionPolicy.LFU, "what warm gives up first where it is full", words=tuple(EvictionPolicy)
+    )
+    cold_policy: str = choice(
+        EvictionPolicy.TTL, "what cold gives up first where it is full", words=tuple(EvictionPolicy)
+    )
+    max_tokens: int = number(
+        0, "tokens that the layers hold together at most; 0: not limited", unit="tokens"
+    )
+    max_bytes: int = number(
+        0, "bytes that the layers hold together at most; 0: not limited", unit="bytes"
+    )
+    ghost_entries: int = number(
+        1000,
+        "keys that left the cache of which it is remembered how often they were read",
+        unit="keys",
     )
     cold_store: str = choice(
         "memory", "where the cache is kept over a restart, if at all", words=("memory", "sqlite")

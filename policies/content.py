@@ -57,6 +57,9 @@ class Content:
     """Set by the engine: it is past its `max_age_s` and was served because its source allows that
     (`stale_while_revalidate_s`, `stale_if_error_s`)."""
 
+    _size: int | None = field(default=None, init=False, eq=False, repr=False)
+    """Found once: to encode a long text takes a while."""
+
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.value, str | bytes):
             raise TypeError(f"Content.value must be str or bytes, got {type(self.value).__name__}")
@@ -64,7 +67,9 @@ class Content:
     @property
     def size(self) -> int:
         """Length of the value in bytes (UTF-8 for text)."""
-        return byte_size(self.value)
+        if self._size is None:
+            _set(self, "_size", byte_size(self.value))
+        return self._size or 0
 
     def placed(
         self,
@@ -92,6 +97,7 @@ class Content:
         _set(copy, "source", source)
         _set(copy, "loaded_at", loaded_at)
         _set(copy, "layer", layer)
+        _set(copy, "_size", self._size)
         return copy
 
     def as_stale(self) -> "Content":
@@ -107,12 +113,13 @@ class Content:
         )
 
 
-@define(eq=False)
+@define(eq=False, weakref_slot=False)
 class Entry:
-    """A resident content with what its readers must check. Published whole, never changed in place.
+    """A resident content with what its readers must check. Published whole.
 
-    Only `first_read` has state of its own: it holds one token until the first reader of a
-    prefetched entry takes it, so that of many readers exactly one counts the first read.
+    Two things about it change, each at once: `content` is replaced by a copy that names another
+    layer, and `first_read` holds one token until the first reader of a prefetched entry takes it,
+    so that of many readers exactly one counts the first read.
     """
 
     stored: str
@@ -135,7 +142,7 @@ class Entry:
     """The lane it was prefetched in; None for demand."""
     prefetch_id: int = 0
     """The prefetch that brought it; 0: a reader's own demand did."""
-    first_read: list[None] = field(factory=list)
+    first_read: list[None] | tuple[()] = ()
 
     @property
     def tokens(self) -> int:
@@ -146,25 +153,32 @@ class Entry:
 
         False: it has none, or a reader was first. Safe in any thread.
         """
+        token = self.first_read
+        if isinstance(token, tuple):
+            return False
         try:
-            self.first_read.pop()
+            token.pop()
         except IndexError:
             return False
         return True
 
-    def moved(self, layer: Layer) -> "Entry":
-        """The same entry, served from another layer; shares the first-read token."""
-        return Entry(
-            self.stored,
-            self.content.in_layer(layer),
-            self.source_id,
-            self.epoch,
-            self.asked_at,
-            self.loaded_at,
-            self.load_s,
-            self.session,
-            self.priority,
-            self.lane,
-            self.prefetch_id,
-            self.first_read,
+    def settle(self) -> None:
+        """Its first read has been counted, or never will be."""
+        self.claim()
+        self.first_read = ()
+
+    def is_same_load(self, other: "Entry") -> bool:
+        """Whether both are of one load, or were handed over at once; their content may name other
+        layers and versions.
+        """
+        return (
+            self.content.value is other.content.value
+            and self.asked_at == other.asked_at
+            and self.loaded_at == other.loaded_at
+            and self.epoch == other.epoch
+            and self.prefetch_id == other.prefetch_id
         )
+
+    def move(self, layer: Layer) -> None:
+        """Serve it as from another layer. What readers have been given stays as it is."""
+        self.content = self.content.in_layer(layer)

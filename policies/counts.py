@@ -71,6 +71,7 @@ class Counts:
     causes: dict[str, int] = Factory(dict)
     """Prefetches by what started them."""
     removals: dict[str, int] = Factory(dict)
+    """Entries that left the cache, and prefetches given up unread, by `RemovalCause`."""
     dropped: dict[str, int] = Factory(dict)
     days: dict[int, float] = Factory(dict)
     """Latency saved in seconds by ordinal of the local calendar day; the newest `MAX_DAYS`."""

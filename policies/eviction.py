@@ -2,8 +2,8 @@
 
 Within a layer the victims are, first, unread prefetched entries where those hold more than their
 share of all layers, oldest first; then the lowest priority class; within the class the layer's
-own order. So an order keeps one list for each class, or for each class and frequency, and finds a
-victim by looking at no more than a fixed number of heads.
+own order, chosen by name in the configuration. So an order keeps one list for each class, or for
+each class and frequency, and finds a victim by looking at no more than a fixed number of heads.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from prefetch_scheduler.policies.linked import Chain, Linked
 from prefetch_scheduler.policies.vocabulary import Lane, Priority
 
 if TYPE_CHECKING:
-    from prefetch_scheduler.policies.layer_lists import AgeQueue, LayerLists
+    from prefetch_scheduler.policies.layer_lists import LayerLists
 
 MAX_FREQUENCY = 15
 """Frequencies are counted up to here. Unbounded counts keep what was popular once for ever."""
@@ -39,12 +39,11 @@ class Node(Linked):
         "freq",
         "lists",
         "open",
-        "queue",
+        "rank",
         "read",
         "session",
         "shelf",
         "since",
-        "size",
     )
 
     entry: Entry
@@ -58,12 +57,11 @@ class Node(Linked):
     """Whether a reader got it: at once where a demand loaded it."""
     open: bool
     """Whether its prefetch has not been counted yet as used or wasted."""
-    size: int
-    """Bytes of its content."""
     since: float
     """Engine time, in seconds, at which it entered its layer or was last read in it."""
+    rank: float
+    """For its layer's order alone; it says what for."""
     lists: "LayerLists"
-    queue: "AgeQueue"
     shelf: "Chain[Node]"
 
     def __init__(self, entry: Entry, *, read: bool, freq: int = 0) -> None:
@@ -74,8 +72,13 @@ class Node(Linked):
         self.freq = freq
         self.read = read
         self.open = entry.prefetch_id != 0
-        self.size = entry.content.size
         self.since = 0.0
+        self.rank = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content."""
+        return self.entry.content.size
 
     @property
     def unread(self) -> bool:
@@ -94,23 +97,52 @@ class Node(Linked):
 
 
 class Order(Protocol):
-    """How one layer chooses among entries of the same class."""
+    """How one layer chooses among entries of the same class: an eviction policy.
 
-    def shelf(self, node: Node) -> Chain[Node]:
-        """The list in which a node stands, given its class and frequency now."""
+    A node stands in one of its lists from `add` to `remove`. All operations take constant time.
+    """
+
+    def add(self, node: Node) -> None:
+        """A node enters the layer."""
+
+    def remove(self, node: Node) -> None:
+        """A node leaves the layer."""
+
+    def touch(self, node: Node) -> None:
+        """A node was read once more and stays; its frequency is the new one already."""
 
     def victim(self, newcomer: Node | None) -> Node | None:
-        """Whom to give up first; None where there is nobody but `newcomer`, who is spared."""
+        """Whom to give up first; None where there is nobody but `newcomer`, who is spared.
+
+        The caller gives it up.
+        """
+
+    def shelf(self, node: Node) -> Chain[Node]:
+        """The list in which a node of the layer has to stand; for tests."""
 
     def shelves(self) -> Iterator[Chain[Node]]:
-        """All lists."""
+        """All lists; for tests."""
 
 
-class _Shelves:
-    """Lists in the order in which they give up their entries."""
+class Shelves:
+    """An order of lists, in which the first that is not empty gives up its oldest."""
 
     def __init__(self, count: int) -> None:
         self._shelves: list[Chain[Node]] = [Chain(Channel.SHELF) for _ in range(count)]
+
+    def shelf(self, node: Node) -> Chain[Node]:
+        raise NotImplementedError
+
+    def add(self, node: Node) -> None:
+        node.shelf = shelf = self.shelf(node)
+        shelf.append(node)
+
+    def remove(self, node: Node) -> None:
+        node.shelf.remove(node)
+
+    def touch(self, node: Node) -> None:
+        self.remove(node)
+        self.add(node)
 
     def victim(self, newcomer: Node | None) -> Node | None:
         for shelf in self._shelves:
@@ -124,8 +156,8 @@ class _Shelves:
         return iter(self._shelves)
 
 
-class AgeOrder(_Shelves):
-    """Longest here first: LRU where reads renew entries (hot), elsewhere oldest first (cold)."""
+class RecencyOrder(Shelves):
+    """`lru`: least recently read first. `ttl` is the same, as each read renews the time to live."""
 
     def __init__(self) -> None:
         super().__init__(len(Priority))
@@ -133,9 +165,19 @@ class AgeOrder(_Shelves):
     def shelf(self, node: Node) -> Chain[Node]:
         return self._shelves[Priority.P4 - node.priority]
 
+    def touch(self, node: Node) -> None:
+        node.shelf.renew(node)
 
-class FrequencyOrder(_Shelves):
-    """Least often read first (LFU), of these the longest here; constant time by buckets.
+
+class ArrivalOrder(RecencyOrder):
+    """`fifo`: longest in the layer first, read or not."""
+
+    def touch(self, node: Node) -> None:
+        """Reads change nothing."""
+
+
+class FrequencyOrder(Shelves):
+    """`lfu`: least often read first, of these the longest here; constant time by buckets.
 
     Source: Shah, Mitra, Matani, "An O(1) algorithm for implementing the LFU cache eviction scheme"
     (2010), with a fixed range of frequencies. Only the class of what was read needs buckets.

@@ -53,6 +53,10 @@ class LayersSnapshot:
     """Sessions that have entries."""
     invalidations: int
     """Invalidations that the planner has not acknowledged yet."""
+    remembered: int = 0
+    """Keys that have left, whose frequency is remembered."""
+    sweeping: int = 0
+    """Invalidations of a prefix that are still being carried out."""
 
     @property
     def entries(self) -> int:
@@ -107,10 +111,8 @@ class LayerLists:
     def add(self, node: Node, now: float) -> None:
         node.since = now
         node.lists = self
-        node.shelf = self.order.shelf(node)
-        node.shelf.append(node)
-        node.queue = self.background if node.unread_background else self.ages
-        node.queue.append(node)
+        self.order.add(node)
+        self.queue_of(node).append(node)
         if node.unread:
             self.unread.append(node)
         self.count += 1
@@ -119,8 +121,8 @@ class LayerLists:
 
     def remove(self, node: Node) -> None:
         """Must come before a change of what decides on a node's lists."""
-        node.shelf.remove(node)
-        node.queue.remove(node)
+        self.order.remove(node)
+        self.queue_of(node).remove(node)
         if node.unread:
             self.unread.remove(node)
         self.count -= 1
@@ -130,17 +132,21 @@ class LayerLists:
     def touch(self, node: Node, now: float) -> None:
         """Count a further read of an entry that stays in this layer: it is its newest again."""
         node.since = now
-        node.shelf.renew(node)
-        node.queue.renew(node)
+        self.order.touch(node)
+        self.queue_of(node).renew(node)
 
     def restamp(self, node: Node, entry: Entry) -> None:
-        """Put other content into an entry's place."""
+        """Put other content, of the same tokens, into an entry's place."""
         self.tokens += entry.tokens - node.entry.tokens
         self.size += entry.content.size - node.size
-        node.entry, node.size = entry, entry.content.size
+        node.entry = entry
 
     def figures(self) -> LayerFigures:
         return LayerFigures(self.count, self.tokens, self.size, self.limit)
+
+    def queue_of(self, node: Node) -> AgeQueue:
+        """Where it stands by its age."""
+        return self.background if node.unread_background else self.ages
 
     def queues(self) -> tuple[AgeQueue, ...]:
         return (self.ages,) if self.background is self.ages else (self.ages, self.background)

@@ -17,6 +17,7 @@ The machine takes it itself when it counts a prefetch as wasted. So each prefetc
 one of used and wasted, also where a reader and a removal meet: whoever takes the token decides.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -60,6 +61,7 @@ from prefetch_scheduler.policies.metrics_events import (
     PrefetchUsed,
 )
 from prefetch_scheduler.policies.residents import CacheEffect, Residents
+from prefetch_scheduler.policies.sweeping import Sweep
 from prefetch_scheduler.policies.vocabulary import RemovalCause
 
 __all__ = [
@@ -72,8 +74,13 @@ __all__ = [
     "Withdraw",
 ]
 
-MAX_MOVES = 1000
-"""Entries that one `tick` moves at most, so that a mass expiry does not hold up other messages."""
+MAX_MOVES = 100
+"""Entries that one `tick` moves or drops at most, so that a mass expiry does not hold up other
+messages.
+"""
+
+MAX_LOOKS = 2_000
+"""Entries that one step of an invalidation looks at, at most."""
 
 _MOST_FOR_ONE = 3  # an entry that leaves hot may push one out of warm, and that one out of cold
 
@@ -85,13 +92,16 @@ class CacheLayers:
     `Publish` and `Withdraw`, to be applied to the dict that readers see. `now` is engine time in
     seconds; one that runs backwards is taken as the latest seen.
 
-    Runtime complexity: constant for every command on one key, at any size; `Invalidate` of a
-    prefix and `Resident` walk all keys, `EndSession` walks the entries of that session.
+    Runtime complexity: constant for every command on one key, at any size. `Invalidate` of a
+    prefix walks all entries, a bounded number at a time: `tick` goes on with it. `Resident` walks
+    all keys, `EndSession` the entries of that session.
     """
 
     def __init__(self, config: Config) -> None:
         self._residents = Residents(config)
         self._marks = Marks()
+        self._sweeps: deque[Sweep] = deque()
+        """Invalidations of a prefix under way, oldest first."""
         self._now = float("-inf")
 
     # ---- in ----------------------------------------------------------------------------------
@@ -99,6 +109,7 @@ class CacheLayers:
     def handle(self, command: CacheCommand, now: float) -> list[CacheEffect]:
         """Carry out one command."""
         now = self._at(now)
+        self._residents.newcomer = None
         match command:
             case Put():
                 self._put(command, now)
@@ -123,6 +134,8 @@ class CacheLayers:
                 pass  # the actor takes the notes in before any command
             case _:
                 assert_never(command)
+        if self._residents.limited:
+            self._residents.shed(MAX_MOVES)
         return self._taken()
 
     def take_reads(
@@ -152,16 +165,24 @@ class CacheLayers:
 
     def next_deadline(self) -> float | None:
         """Engine time, in seconds, at which `tick` has something to do; None: never."""
+        if self._sweeps or (self._residents.limited and self._residents.overweight):
+            return self._now
         due = self._residents.due()
         return None if due is None else due[0]
 
     def tick(self, now: float) -> list[CacheEffect]:
-        """Demote what has outlived its layer, at most `MAX_MOVES` moves.
+        """Go on with invalidations under way, and demote what has outlived its layer: at most
+        `MAX_MOVES` moves in all.
 
         Where more is due, `next_deadline` lies in the past still: call again.
         """
         now = self._at(now)
         residents = self._residents
+        if self._sweeps:
+            self._sweep()
+            return self._taken()
+        if residents.limited:
+            residents.shed(MAX_MOVES)
         enough = residents.moves + MAX_MOVES - _MOST_FOR_ONE
         while residents.moves <= enough:
             due = residents.due()
@@ -204,7 +225,7 @@ class CacheLayers:
         known: list[tuple[float, Entry, Node | None]] = []
         for entry in entries:
             node = nodes.get(entry.stored)
-            if node is not None and node.entry.first_read is not entry.first_read:
+            if node is not None and not node.entry.is_same_load(entry):
                 node = None  # of other content
             known.append((min(node.since, now) if node is not None else now, entry, node))
         known.sort(key=_since)
@@ -213,6 +234,7 @@ class CacheLayers:
         self._residents.settle(earlier._residents.wasted() if earlier is not None else (), now)
         if earlier is not None:
             self._marks.remember_as(earlier._marks)
+            self._residents.ghosts.take_over(earlier._residents.ghosts)
         return self._taken()
 
     # ---- content -----------------------------------------------------------------------------
@@ -256,7 +278,7 @@ class CacheLayers:
 
     def _keeps(self, old: Node, entry: Entry) -> bool:
         """Whether what is there is as good as what is put: the same, or asked for later."""
-        if old.entry.first_read is entry.first_read:
+        if old.entry.is_same_load(entry):
             return True
         if old.entry.asked_at <= entry.asked_at:
             return False
@@ -267,7 +289,7 @@ class CacheLayers:
     def _restamp(self, command: Restamp) -> None:
         """Only where that very entry is still there; its layer may have changed since."""
         node = self._residents.nodes.get(command.old.stored)
-        if node is None or node.entry.first_read is not command.old.first_read:
+        if node is None or not node.entry.is_same_load(command.old):
             return
         content, old = command.content, node.entry.content
         entry = evolve(
@@ -291,8 +313,13 @@ class CacheLayers:
         residents = self._residents
         self._marks.note(command.epoch, command.pattern)
         stored = self._receiver(command)
+        if command.pattern.endswith("*"):
+            self._sweeps.append(Sweep(command.pattern, command.epoch, residents.nodes.values()))
+            if len(self._sweeps) == 1:
+                self._sweep()
+            return
         old: Node | None = None
-        for node in residents.covered(command.pattern):
+        for node in residents.of_key(command.pattern):
             if node.entry.epoch >= command.epoch:
                 continue  # asked for after the change
             if node.entry.stored == stored:
@@ -307,6 +334,23 @@ class CacheLayers:
             residents.insert(entry, now, read=read, freq=freq)
             self._note(stored, "handed over", "by the host", command.session)
         residents.out.append(Invalidated(command.pattern, command.epoch))
+
+    def _sweep(self) -> None:
+        """Go on with the oldest invalidation of a prefix; once it is through the planner is told,
+        and only then can its mark be taken off the board.
+        """
+        residents, looks, drops = self._residents, MAX_LOOKS, MAX_MOVES
+        while self._sweeps and looks > 0 and drops > 0:
+            sweep = self._sweeps[0]
+            covered, looked = sweep.step(residents.nodes, min(looks, drops))
+            for node in covered:
+                residents.drop(node, RemovalCause.INVALIDATED)
+            looks -= looked
+            drops -= len(covered)
+            if sweep.done:
+                self._sweeps.popleft()
+                residents.out.append(Invalidated(sweep.pattern, sweep.epoch))
+                looks -= 1
 
     def _receiver(self, command: Invalidate) -> str | None:
         """The cache key that takes the content handed over; None where nothing is to be stored."""
@@ -355,7 +399,7 @@ class CacheLayers:
             return
         if node.open:
             node.open = False
-            node.entry.first_read.clear()
+            node.entry.settle()
             residents.out.append(PrefetchUsed(first.prefetch_id, first.session))
         if not node.read:
             residents.hit(node, first.session, now, count=False)
@@ -378,6 +422,8 @@ class CacheLayers:
             pins=len(residents.pins),
             sessions=len(residents.sessions),
             invalidations=len(self._marks),
+            remembered=len(residents.ghosts),
+            sweeping=len(self._sweeps),
         )
 
     def check(self) -> None:

@@ -77,5 +77,5 @@ def _place_faults(lists: LayerLists, node: Node) -> Iterator[str]:
         yield f"{where} is served as {node.entry.content.layer}"
     if node.shelf is not lists.order.shelf(node):
         yield f"{where} stands on a shelf of another class or frequency"
-    if node.queue is not (lists.background if node.unread_background else lists.ages):
+    if all(node is not other for other in lists.queue_of(node)):
         yield f"{where} stands in the wrong queue"

@@ -246,7 +246,7 @@ def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> E
         priority=flight.rank.priority,
         lane=flight.lane if unread else None,
         prefetch_id=flight.prefetch_id if unread else 0,
-        first_read=[None] if unread else [],
+        first_read=[None] if unread else (),
     )
 
 

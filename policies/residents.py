@@ -6,6 +6,7 @@ Effects are collected in `out`, in order.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from math import inf
 
 from prefetch_scheduler.policies.cache_events import (
     CacheNotice,
@@ -18,11 +19,11 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.eviction import (
     MAX_FREQUENCY,
-    AgeOrder,
     Channel,
-    FrequencyOrder,
     Node,
+    RecencyOrder,
 )
+from prefetch_scheduler.policies.ghosts import Ghosts
 from prefetch_scheduler.policies.keys import PARTITION, public_key
 from prefetch_scheduler.policies.layer_lists import AgeQueue, LayerLists
 from prefetch_scheduler.policies.linked import Chain
@@ -32,8 +33,9 @@ from prefetch_scheduler.policies.metrics_events import (
     Note,
     PrefetchWasted,
 )
+from prefetch_scheduler.policies.orders import ORDERS
 from prefetch_scheduler.policies.pins import Pins
-from prefetch_scheduler.policies.vocabulary import Layer, Reason, RemovalCause
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy, Layer, Reason, RemovalCause
 
 MAX_WASTED = 4096
 """Prefetches counted as wasted that are remembered, in case a first read of one is reported."""
@@ -47,19 +49,30 @@ class Residents:
     def __init__(self, config: Config) -> None:
         rules = config.cache
         self.hot = LayerLists(
-            Layer.HOT, AgeOrder(), limit=config.hot_cache_size, ttl_s=rules.hot_ttl_s
+            Layer.HOT,
+            ORDERS[EvictionPolicy(rules.hot_policy)](),
+            limit=config.hot_cache_size,
+            ttl_s=rules.hot_ttl_s,
         )
         self.warm = LayerLists(
             Layer.WARM,
-            FrequencyOrder(),
+            ORDERS[EvictionPolicy(rules.warm_policy)](),
             limit=config.warm_cache_size,
             ttl_s=rules.warm_ttl_s,
             background_ttl_s=rules.unread_background_s,
         )
         self.cold = LayerLists(
-            Layer.COLD, AgeOrder(), limit=config.cold_cache_size, ttl_s=rules.cold_ttl_s
+            Layer.COLD,
+            ORDERS[EvictionPolicy(rules.cold_policy)](),
+            limit=config.cold_cache_size,
+            ttl_s=rules.cold_ttl_s,
         )
-        self.pinned = LayerLists(Layer.HOT, AgeOrder(), limit=None, ttl_s=float("inf"))
+        self.pinned = LayerLists(Layer.HOT, RecencyOrder(), limit=None, ttl_s=float("inf"))
+        self._max_tokens = rules.max_tokens or inf
+        self._max_size = rules.max_bytes or inf
+        self.limited = bool(rules.max_tokens or rules.max_bytes)
+        """Whether the layers together are limited in tokens or bytes."""
+        self.ghosts = Ghosts(rules.ghost_entries)
         sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
         self.unread_share = int(rules.unread_share * sizes)
         self.pins = Pins()
@@ -68,6 +81,8 @@ class Residents:
         self.out: list[CacheEffect] = []
         self.moves = 0
         """Entries moved or removed so far."""
+        self.newcomer: Node | None = None
+        """What the present command has added."""
         self.partitions: dict[str, dict[str, None]] = {}
         """Key -> its users' cache keys, where what it names is private."""
         self._wasted: OrderedDict[int, None] = OrderedDict()
@@ -79,9 +94,18 @@ class Residents:
     # ---- in and out --------------------------------------------------------------------------
 
     def insert(self, entry: Entry, now: float, *, read: bool, freq: int) -> None:
-        """Add an entry under a key that is free: hot where it was read or is pinned, else warm."""
-        node = Node(entry, read=read, freq=min(freq, MAX_FREQUENCY))
+        """Add an entry under a key that is free: hot where it was read or is pinned, else warm.
+
+        Args:
+            entry: what is added.
+            now: engine seconds.
+            read: whether a reader got it already.
+            freq: how often it was read since it was last remembered that it was.
+        """
+        freq = min(freq + self.ghosts.recall(entry.stored), MAX_FREQUENCY)
+        node = Node(entry, read=read, freq=freq)
         self.nodes[entry.stored] = node
+        self.newcomer = node
         if PARTITION in entry.stored:
             self.partitions.setdefault(public_key(entry.stored), {})[entry.stored] = None
         self._own(node, entry.session)
@@ -149,6 +173,8 @@ class Residents:
         stored, key = node.entry.stored, public_key(node.entry.stored)
         node.lists.remove(node)
         del self.nodes[stored]
+        if cause is not RemovalCause.REPLACED:
+            self.ghosts.remember(stored, node.freq)
         if PARTITION in stored:
             users = self.partitions[key]
             del users[stored]
@@ -177,11 +203,8 @@ class Residents:
         )
         return was_read
 
-    def covered(self, pattern: str) -> list[Node]:
-        """The entries that an invalidation's pattern covers. A prefix walks all keys."""
-        if pattern.endswith("*"):
-            prefix = pattern[:-1]  # a user stands behind the key, so it may be compared with both
-            return [node for stored, node in self.nodes.items() if stored.startswith(prefix)]
+    def of_key(self, pattern: str) -> list[Node]:
+        """The entries that an invalidation of one key covers: for a private one, of all users."""
         key = public_key(pattern)
         stored = [key, *self.partitions.get(key, ())]
         return [self.nodes[each] for each in stored if each in self.nodes]
@@ -209,7 +232,7 @@ class Residents:
     def outlived(self, node: Node, now: float) -> None:
         """It outlived its layer: one layer down, and out of cold (decisions D18, D28)."""
         layer = node.lists.layer
-        if node.queue is node.lists.ages:
+        if node.lists.queue_of(node) is node.lists.ages:
             self._demote(node, RemovalCause.EXPIRED, f"outlived {layer}", now)
         else:
             self._demote(node, RemovalCause.EXPIRED, "background item not read in time", now)
@@ -248,12 +271,56 @@ class Residents:
 
     def _enter(self, node: Node, lists: LayerLists, now: float) -> None:
         if node.entry.content.layer is not lists.layer:
-            node.entry = node.entry.moved(lists.layer)
+            node.entry.move(lists.layer)
         lists.add(node, now)
         self.out.append(Publish(node.entry.stored, node.entry))
         if lists.overfull:
             victim, why = self._victim(lists, node)
             self._demote(victim, RemovalCause.EVICTED, f"{lists.layer} full: {why}", now)
+
+    def shed(self, most: int) -> None:
+        """Where the layers hold too many tokens or bytes, drop what they give up first: unread
+        entries beyond their share, then from cold, from warm, from hot; at most so many. What has
+        just been added is spared, unless it is too large by itself.
+        """
+        newcomer = self.newcomer
+        if newcomer is not None and self._too_large(newcomer):
+            self.drop(newcomer, RemovalCause.EVICTED, "larger than the cache may be")
+            newcomer = None
+        while most > 0 and self.overweight:
+            found = self._heaviest(newcomer)
+            if found is None:
+                return
+            victim, why = found
+            self.drop(victim, RemovalCause.EVICTED, f"tokens or bytes at their limit: {why}")
+            most -= 1
+
+    def _heaviest(self, newcomer: Node | None) -> tuple[Node, str] | None:
+        layers = (self.cold, self.warm, self.hot)
+        if self.unread > self.unread_share:
+            for lists in layers:
+                unread = lists.unread.first()
+                if unread is not None and unread is not newcomer:
+                    return unread, "unread beyond their share"
+        for lists in layers:
+            victim = lists.order.victim(newcomer)
+            if victim is not None:
+                return victim, f"first of {lists.layer}, {victim.priority.name}"
+        return None
+
+    def _too_large(self, node: Node) -> bool:
+        if node.lists is self.pinned:
+            return False
+        return node.entry.tokens > self._max_tokens or node.size > self._max_size
+
+    @property
+    def overweight(self) -> bool:
+        """Whether the layers hold more tokens or bytes than they may."""
+        hot, warm, cold = self.hot, self.warm, self.cold
+        return (
+            hot.tokens + warm.tokens + cold.tokens > self._max_tokens
+            or hot.size + warm.size + cold.size > self._max_size
+        )
 
     def _victim(self, lists: LayerLists, newcomer: Node) -> tuple[Node, str]:
         """Whom a full layer gives up (decision D30). The newcomer is spared, unless it is one
@@ -301,10 +368,9 @@ class Residents:
 
     def claim(self, entry: Entry, reason: RemovalCause | Reason) -> bool:
         """Take a prefetched entry's token; with it nobody can read it for the first time."""
-        try:
-            entry.first_read.pop()
-        except IndexError:
+        if not entry.claim():
             return False
+        entry.settle()
         self._wasted[entry.prefetch_id] = None
         if len(self._wasted) > MAX_WASTED:
             self._wasted.popitem(last=False)

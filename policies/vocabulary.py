@@ -94,6 +94,17 @@ class Layer(StrEnum):
     COLD = auto()
 
 
+class EvictionPolicy(StrEnum):
+    """How a full layer chooses what it gives up, among entries of the same class."""
+
+    LRU = auto()  # least recently read
+    LFU = auto()  # least often read
+    FIFO = auto()  # longest in the layer
+    TTL = auto()  # next to outlive the layer
+    SIEVE = auto()  # longest in the layer, those spared that were read since they were last passed
+    GDSF = auto()  # fewest reads for its size
+
+
 class Reason(StrEnum):
     """Why an item was given its lane, or what became of it."""
 
@@ -133,12 +144,14 @@ class Cause(StrEnum):
 
 
 class RemovalCause(StrEnum):
-    """Why an entry left the cache."""
+    """Why an entry left the cache, or was given up before anyone had read it."""
 
     REPLACED = auto()
     EXPIRED = auto()
     EVICTED = auto()
     INVALIDATED = auto()
+    CANCELLED = auto()  # a prefetch under way that nobody wanted any more: it was not stored
+    SESSION_ENDED = auto()  # prefetched for a session that ended without reading it
 
 
 class Relation(StrEnum):

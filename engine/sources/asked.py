@@ -45,6 +45,18 @@ class _Unknown:
 UNKNOWN_VERSION: Hashable = _Unknown()
 
 
+def _has_short_way(source: type) -> bool:
+    """Whether its `unchanged` speaks of the `verify` that it has: no subclass has another one."""
+
+    def depth(word: str) -> int:
+        """How far up its definition is."""
+        owners = (at for at, owner in enumerate(source.__mro__) if word in vars(owner))
+        return next(owners, len(source.__mro__))
+
+    others = min(depth("verify"), depth("file_of"), depth("version"))
+    return depth("unchanged") <= others < len(source.__mro__)
+
+
 class Asked:
     """The questions that one source is asked. No answer of its code raises out of here.
 
@@ -66,6 +78,12 @@ class Asked:
             self.check = self._verified
         elif self._versioned:
             self.check = self._compared
+        self.unchanged: Callable[[str, Content], Any] = (
+            source.unchanged if _has_short_way(type(source)) else self._is_unchanged
+        )
+        """`(name, content)` -> whether the check would return `content` as it is; False says
+        nothing. It may be the source's own code: it may raise, or return anything.
+        """
         words = ("tokens", "load_s", "version")
         self.surveys = self._excluded is not None or any(
             callable(getattr(source, word, None)) for word in words
@@ -77,6 +95,9 @@ class Asked:
         return None if callable(value) else value
 
     # ---- freshness --------------------------------------------------------------------------
+
+    def _is_unchanged(self, name: str, content: Content) -> bool:
+        return self.check is not None and self.check(name, content) is content
 
     def _verified(self, name: str, content: Content) -> Content | None:
         try:

@@ -71,7 +71,8 @@ class RootFolder:
         if not os.path.isdir(self.path):
             raise ConfigError(f"root: {os.fspath(root)!r} is not a folder; give an existing one")
         self._roots = tuple({given: None, self.path: None})
-        self._join = os.path.join(self.path, "")
+        self.prefix = os.path.join(self.path, "")
+        """What stands before a name in its path."""
 
     def __repr__(self) -> str:
         return f"RootFolder({self.path!r})"
@@ -116,7 +117,7 @@ class RootFolder:
         Raises:
             OSError: there is no such file, or it cannot be looked at.
         """
-        return os.stat(self._join + name)
+        return os.stat(self.prefix + name)
 
     def resolved(self, name: str) -> str:
         """The name of the file that a normalised name stands for, links followed.
@@ -124,17 +125,17 @@ class RootFolder:
         Raises:
             ResourceUnavailable: a link leads out of the root.
         """
-        real = os.path.realpath(self._join + name)
-        if not real.startswith(self._join):
+        real = os.path.realpath(self.prefix + name)
+        if not real.startswith(self.prefix):
             raise ResourceUnavailable(
                 f"{name!r} leads out of its root folder through a symbolic link; it is not read"
             )
-        return real[len(self._join) :].replace(os.sep, "/")
+        return real[len(self.prefix) :].replace(os.sep, "/")
 
     def listing(self, folder: str, limit: int) -> list[str]:
         """The first `limit` names, sorted, of regular files directly in a folder below the root."""
         try:
-            with os.scandir(self._join + self.resolved(folder)) as entries:
+            with os.scandir(self.prefix + self.resolved(folder)) as entries:
                 names = [entry.name for entry in entries if entry.is_file()]
         except (OSError, ResourceUnavailable):
             return []
@@ -231,11 +232,11 @@ class RootFolder:
     def _open_and_compare(self, name: str) -> int:
         """For systems that cannot open relative to a folder: open, then see what was opened."""
         for _ in range(_RACES):
-            path = self._join + self.resolved(name)
+            path = self.prefix + self.resolved(name)
             _require_regular(name, os.stat(path))
             descriptor = _regular(os.open(path, _FLAGS), name)
             try:
-                if self._join + self.resolved(name) == path and os.path.samestat(
+                if self.prefix + self.resolved(name) == path and os.path.samestat(
                     os.fstat(descriptor), os.stat(path)
                 ):
                     return descriptor

@@ -78,6 +78,14 @@ class SourceRegistry:
         """What the decisions need to know of them."""
         self.checks: tuple[Check | None, ...] = tuple(bound.asked.check for bound in self.bound)
         """By source id: `check(name, content)` as in `fresh`; None: reads need no check."""
+        self.unchanged = {
+            bound.info.id: (bound.asked.unchanged, len(bound.info.kind) + 1)
+            for bound in self.bound
+            if bound.asked.check is not None
+        }
+        """By source id: what tells at once that content is fresh, and where a key's name begins."""
+        self.unchecked = frozenset(i for i, check in enumerate(self.checks) if check is None) | {-1}
+        """Sources whose content is served without asking them; -1 stands for no source at all."""
         self._by_kind = {
             kind: tuple(self.bound[info.id] for info in infos)
             for kind, infos in self.table.by_kind.items()

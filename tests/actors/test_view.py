@@ -3,8 +3,12 @@
 import sys
 import threading
 
-from prefetch_scheduler.actors.view import DRAIN_AT, InvalidationBoard, PublishedView, Tally
+import pytest
+
+from prefetch_scheduler.actors.view import DRAIN_MASK, InvalidationBoard, PublishedView, Tally
+from prefetch_scheduler.engine.reading import ReaderSession
 from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.keys import PARTITION
 from prefetch_scheduler.policies.vocabulary import Priority
 
 
@@ -40,7 +44,8 @@ def test_a_tally_is_exact_whatever_threads_add_to_it():
     sys.setswitchinterval(1e-5)
     try:
         threads = [
-            threading.Thread(target=lambda: [tally.add() for _ in range(5_000)]) for _ in range(4)
+            threading.Thread(target=lambda: [next(tally.hits) for _ in range(5_000)])
+            for _ in range(4)
         ]
         for thread in threads:
             thread.start()
@@ -60,8 +65,73 @@ def test_exactly_one_reader_notes_the_first_read_of_a_prefetched_entry():
     assert view.tally("one").take() == view.tally("two").take() == 1
 
 
-def test_a_reader_asks_for_a_drain_once_enough_is_noted():
-    view, asked = PublishedView(), 0
-    for _ in range(DRAIN_AT + 100):
-        asked += view.note_hit(entry(), "s", 0.0)
-    assert asked == 1
+def test_a_reader_asks_for_a_drain_after_so_many_hits():
+    view = PublishedView()
+    asked = [view.note_hit(entry(), "s", 0.0) for _ in range(2 * DRAIN_MASK + 2)]
+    assert [number for number, drain in enumerate(asked) if drain] == [
+        DRAIN_MASK,
+        2 * DRAIN_MASK + 1,
+    ]
+
+
+# ---- what is served by its key alone -------------------------------------------------------------
+
+
+@pytest.fixture
+def view():
+    made = PublishedView(unchecked=[0])
+    made.taken_over("writer")
+    return made
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Entry("k:a", Content("x"), 1, 0, 0.0, 0.0, 0.1, "s", Priority.P1),
+        Entry("k:a", Content("x", max_age_s=9), 0, 0, 0.0, 0.0, 0.1, "s", Priority.P1),
+        entry("k:a\x00ann"),
+        entry(prefetch=7),
+    ],
+    ids=["its source is asked", "it may be too old", "it is private", "its first read counts"],
+)
+def test_only_what_anyone_may_have_at_once_is_served_by_its_key_alone(view, other):
+    view.publish(other, "writer")
+    assert view.direct == {}
+    plain = entry()
+    view.publish(plain, "writer")
+    assert view.direct == {"k:a": plain.content}
+    view.publish(other, "writer")
+    assert "k:a" not in view.direct or PARTITION in other.stored
+
+
+@pytest.mark.parametrize("pattern", ["k:a", "k:*"])
+def test_a_mark_takes_away_what_it_covers_before_it_is_given_out(view, pattern):
+    view.publish(entry(), "writer")
+    epoch = view.board.note(pattern)
+    assert view.direct == {}
+    view.publish(entry(), "writer")
+    assert view.direct == {}, "put back while the mark stands"
+    newer = Entry("k:a", Content("y"), 0, epoch, 0.0, 0.0, 0.1, "s", Priority.P1)
+    view.publish(newer, "writer")
+    assert view.direct == {"k:a": newer.content}
+
+
+def test_nobody_but_the_present_writer_puts_anything_there_and_a_closed_view_stays_empty(view):
+    view.publish(entry(), "writer")
+    view.taken_over("its successor")
+    view.publish(entry(), "writer")
+    assert view.direct == {}
+    view.publish(entry(), "its successor")
+    view.withdraw("k:a", "writer")
+    assert set(view.direct) == {"k:a"}
+    view.close()
+    view.publish(entry(), "its successor")
+    assert view.direct == {}
+
+
+def test_a_tally_is_owned_as_long_as_somebody_may_add_to_it(view):
+    tally = view.tally("s")
+    reader = ReaderSession("s", tally)
+    assert tally.owned
+    del reader
+    assert not tally.owned

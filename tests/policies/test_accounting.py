@@ -187,6 +187,21 @@ def test_demand_budget_p0_removals_and_drops_are_counted():
     assert whole.dropped == {"late_result": 3}
 
 
+def test_what_was_cancelled_or_outlived_its_session_is_counted_by_that_name():
+    accounting = told(
+        *(PrefetchStarted(n, "s", f"file:{n}", Cause.PREDICTION, 10) for n in (1, 2, 3)),
+        PrefetchCancelled(1, "context_changed"),
+        PrefetchWasted(2, "session_ended"),
+        PrefetchWasted(3, "evicted"),
+        EntryRemoved("file:3", RemovalCause.EVICTED, "s"),
+    )
+    expected = {"cancelled": 1, "session_ended": 1, "evicted": 1}
+    assert accounting.snapshot("s").counts.removals == expected
+    assert accounting.snapshot().counts.removals == expected
+    shown = accounting.report("s").to_dict()["prefetch_report"]["session_summary"]["removals"]
+    assert shown == {"replaced": 0, "expired": 0, "invalidated": 0, **expected}
+
+
 def test_a_key_stands_in_one_list_by_its_latest_outcome():
     accounting = told(
         Predicted("s", ("file:a",)),

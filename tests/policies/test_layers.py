@@ -400,18 +400,17 @@ def test_a_removal_that_was_quicker_leaves_the_reader_no_token() -> None:
     c.put("file:a", prefetch=5)
     entry = c.view["file:a"]
     c.do(Invalidate("file:a", 1))
-    assert entry.first_read == []
+    assert not entry.first_read
     assert c.all(PrefetchWasted) == [PrefetchWasted(5, "invalidated")]
 
 
 def test_the_token_is_shared_by_the_entry_in_every_layer() -> None:
     c = cache()
     c.put("file:a", prefetch=5)
-    in_warm = c.view["file:a"]
+    token, in_warm = c.view["file:a"].first_read, c.view["file:a"].content
     c.wait(20)
-    assert c.view["file:a"] is not in_warm
-    assert c.view["file:a"].first_read is in_warm.first_read
-    assert (in_warm.content.layer, c.view["file:a"].content.layer) == (Layer.WARM, Layer.COLD)
+    assert c.view["file:a"].first_read is token
+    assert (in_warm.layer, c.view["file:a"].content.layer) == (Layer.WARM, Layer.COLD)
 
 
 def test_what_a_reader_took_from_the_planner_before_it_was_stored_is_used() -> None:
@@ -659,7 +658,7 @@ def test_a_mass_expiry_is_done_in_bounded_steps() -> None:
         steps.append(len([e for e in effects if isinstance(e, Publish)]))
     assert sum(steps) == count
     assert max(steps) <= MAX_MOVES
-    assert len(steps) == 3
+    assert min(steps[:-1]) >= MAX_MOVES - 3, "steps that do less than they might"
 
 
 def test_cascading_moves_count_towards_the_bound() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from prefetch_scheduler.policies.cache_events import (
     Acknowledged,
@@ -21,6 +21,7 @@ from prefetch_scheduler.policies.cache_events import (
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.keys import PARTITION
 from prefetch_scheduler.policies.metrics_events import PrefetchUsed, PrefetchWasted
+from prefetch_scheduler.policies.vocabulary import EvictionPolicy as Policy
 from prefetch_scheduler.policies.vocabulary import Lane
 from support.layer_model import Cache, Model, an_entry, config
 
@@ -50,10 +51,25 @@ def told(effect: Any) -> tuple[Any, ...] | None:
             return None
 
 
+POLICIES = st.sampled_from(list(Policy))
+
+
 class Layers(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cache = Cache(config(hot=2, warm=2, cold=2))
+    @initialize(
+        policies=st.one_of(
+            st.just((Policy.LRU, Policy.LFU, Policy.TTL)),
+            st.tuples(POLICIES, POLICIES, POLICIES),
+        ),
+        sizes=st.sampled_from([(2, 2, 2), (2, 2, 2), (3, 1, 4)]),
+        max_tokens=st.sampled_from([0, 0, 20]),
+        max_bytes=st.sampled_from([0, 0, 0, 15]),
+        ghosts=st.sampled_from([0, 100]),
+    )
+    def begin(self, policies, sizes, max_tokens, max_bytes, ghosts) -> None:
+        names = ("hot_policy", "warm_policy", "cold_policy")
+        rules = dict(zip(names, policies, strict=True))
+        rules |= {"max_tokens": max_tokens, "max_bytes": max_bytes, "ghost_entries": ghosts}
+        self.cache = Cache(config(*sizes, **rules))
         self.model = Model(self.cache.config)
         self.prefetches = 0
         self.epoch = 0
@@ -86,6 +102,7 @@ class Layers(RuleBasedStateMachine):
             tokens=size,
         )
         self.model.put(entry, pin_for)
+        self.model.shed()
         self.cache.do(Put(entry, 7, pin_for))
 
     @rule(key=KEYS, session=SESSIONS, drain=st.booleans(), lose=st.booleans())
@@ -121,9 +138,16 @@ class Layers(RuleBasedStateMachine):
         handed = None
         if content and not pattern.endswith("*"):
             handed = an_entry(
-                stored, priority=1, session=session, epoch=epoch, asked_at=self.cache.now
+                stored,
+                priority=1,
+                session=session,
+                epoch=epoch,
+                asked_at=self.cache.now,
+                value="new",
+                tokens=3,
             )
         self.model.invalidate(epoch, pattern, handed)
+        self.model.shed()
         self.cache.do(Invalidate(pattern, epoch, given, session=session, stored=stored))
 
     @rule(which=st.integers(0, 9))
@@ -136,16 +160,19 @@ class Layers(RuleBasedStateMachine):
     @rule(key=KEYS, session=SESSIONS)
     def pin(self, key, session) -> None:
         self.model.pin(key, session)
+        self.model.shed()
         self.cache.do(Pin(key, session))
 
     @rule(key=KEYS, session=SESSIONS)
     def unpin(self, key, session) -> None:
         self.model.unpin(key, session)
+        self.model.shed()
         self.cache.do(Unpin(key, session))
 
     @rule(session=SESSIONS)
     def end_session(self, session) -> None:
         self.model.end_session(session)
+        self.model.shed()
         self.cache.do(EndSession(session))
 
     @rule(seconds=st.sampled_from([0, 1, 3, 8, 25]), tick=st.booleans())
@@ -199,6 +226,8 @@ class Layers(RuleBasedStateMachine):
         figures = self.cache.machine.snapshot()
         assert figures.pinned.entries == sum(r["layer"] == "pinned" for r in self.model.rows)
         assert figures.invalidations == len(self.model.marks)
+        assert figures.remembered == len(self.model.ghosts)
+        assert self.cache.machine._residents.ghosts._left == dict(self.model.ghosts)
 
     @invariant()
     def no_prefetch_ended_twice(self) -> None:

@@ -57,7 +57,7 @@ def test_a_chain_notices_what_is_wrong_with_it() -> None:
         chain.append(node)
     Chain[Linked](0).remove(nodes[1])  # by the wrong list
     assert list(chain.faults()) == ["channel 0: 2 nodes linked, 3 counted"]
-    nodes[2].links[0] = None
+    nodes[2][0] = None
     assert list(chain.faults()) == ["channel 0: links broken after 1 nodes"]
 
 

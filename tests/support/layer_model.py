@@ -6,6 +6,7 @@ and its readers do.
 
 from collections import Counter
 from collections.abc import Iterable
+from math import floor, log2
 from typing import Any
 
 from prefetch_scheduler.policies.cache_events import (
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 BELOW = {"hot": "warm", "warm": "cold"}
 
 
-def config(hot: int = 2, warm: int = 3, cold: int = 4, **rules: float) -> Config:
+def config(hot: int = 2, warm: int = 3, cold: int = 4, **rules: Any) -> Config:
     """Small layers, with TTLs of 10, 20 and 30 s, and 5 s for unread background entries."""
     times = {
         "hot_ttl_s": 10.0,
@@ -160,6 +161,16 @@ class Model:
             "cold": configured.cold_cache_size,
         }
         self.rules = configured.cache
+        self.policies = {
+            "hot": self.rules.hot_policy,
+            "warm": self.rules.warm_policy,
+            "cold": self.rules.cold_policy,
+            "pinned": "lru",
+        }
+        self.hands: dict[str, Row | None] = {}
+        self.passed = dict.fromkeys(self.policies, 0.0)
+        self.ghosts: list[tuple[str, int]] = []  # (stored, reads), the last one to leave last
+        self.newcomer: Row | None = None
         self.share = int(self.rules.unread_share * sum(self.limits.values()))
         self.rows: list[Row] = []
         self.pins: list[tuple[str, str]] = []  # (session, stored)
@@ -180,6 +191,12 @@ class Model:
             return
         old = self.find(entry.stored)
         self.told["stored", entry.stored] += 1
+        one = (entry.asked_at, entry.epoch, entry.prefetch_id)
+        same = old is not None and (old["asked_at"], old["epoch"], old["id"]) == one
+        if old is not None and same and old["value"] is entry.content.value:
+            for session in pin_for:  # the same load once more
+                self.pin(entry.stored, session)
+            return
         if old is not None and old["asked_at"] > entry.asked_at:
             if entry.prefetch_id:
                 self.waste_id(entry.prefetch_id, "replaced")
@@ -281,8 +298,11 @@ class Model:
 
     def restart(self, order: list[str]) -> None:
         """The order is that of the last reads; `order` decides between those of one moment."""
+        self.hands.clear()
+        self.passed = dict.fromkeys(self.policies, 0.0)
         for row in sorted(self.rows, key=lambda r: (r["since"], order.index(r["stored"]))):
-            row["turn"] = row["touched"] = self.next_turn()
+            row["turn"] = row["touched"] = row["entered"] = self.next_turn()
+            row["spared"], row["rank"] = False, self.rank(row)
 
     def tick(self) -> None:
         while True:
@@ -310,36 +330,134 @@ class Model:
             "touched": self.next_turn(),
             "epoch": entry.epoch,
             "asked_at": entry.asked_at,
+            "value": entry.content.value,
+            "tokens": entry.tokens,
+            "size": entry.content.size,
             "read": read,
-            "freq": min(freq, 15),
+            "freq": min(freq + self.recalled(entry.stored), 15),
         }
         self.rows.append(row)
+        self.newcomer = row
         pinned = any(stored == entry.stored for _, stored in self.pins)
         self.place(row, "pinned" if pinned else "hot" if read else "warm")
 
     def hit(self, row: Row, session: str) -> None:
+        stays = row["layer"] == "pinned" or (row["layer"] == "hot" and row["read"])
         row["read"] = True
         row["freq"] = row.pop("next_freq", row["freq"])
         row["session"], row["owned"], row["touched"] = session, True, self.next_turn()
-        self.place(row, "pinned" if row["layer"] == "pinned" else "hot")
+        if not stays:
+            self.place(row, "hot")
+            return
+        row["since"], row["turn"] = self.now, self.next_turn()
+        row["spared"] = True
+        if self.policies[row["layer"]] in ("lfu", "gdsf"):
+            row["entered"], row["rank"] = self.next_turn(), self.rank(row)
 
     def place(self, row: Row, layer: str) -> None:
-        row["layer"], row["since"], row["turn"] = layer, self.now, self.next_turn()
+        self.leave(row)
+        row["layer"], row["since"] = layer, self.now
+        row["turn"] = row["entered"] = self.next_turn()
+        row["spared"], row["rank"] = False, self.rank(row)
         held = [each for each in self.rows if each["layer"] == layer]
         if layer != "pinned" and len(held) > self.limits[layer]:
             self.demote(self.victim(held, row), "evicted")
 
+    def leave(self, row: Row) -> None:
+        """The hand of a sieve goes on to the next newer one."""
+        layer = row.get("layer", "")
+        if self.hands.get(layer) is row:
+            walked = self.walked(layer)
+            self.hands[layer] = (walked[walked.index(row) + 1 :] or [None])[0]
+
+    def walked(self, layer: str) -> list[Row]:
+        mine = [row for row in self.rows if row["layer"] == layer and self.priority(row) == 1]
+        return sorted(mine, key=lambda row: row["entered"])
+
+    def value_class(self, row: Row) -> int:
+        return floor(2 * log2(max(row["freq"], 1) / max(row["tokens"], 1)))
+
+    def rank(self, row: Row) -> float:
+        return self.passed[row["layer"]] + float(2.0 ** (self.value_class(row) / 2))
+
     def victim(self, held: list[Row], newcomer: Row) -> Row:
-        everywhere = [r for r in self.rows if self.unread(r) and r["layer"] != "pinned"]
         here = [row for row in held if self.unread(row)]
-        if len(everywhere) > self.share and here:
+        if self.unread_too_many() and here:
             return min(here, key=lambda row: row["turn"])
+        return self.first_of(held, newcomer)
+
+    def first_of(self, held: list[Row], newcomer: Row | None) -> Row:
+        """Whom the layer's policy gives up."""
+        layer = held[0]["layer"]
+        policy = self.policies[layer]
         others = [row for row in held if row is not newcomer]
         lowest = max(self.priority(row) for row in others)
         others = [row for row in others if self.priority(row) == lowest]
-        if newcomer["layer"] == "warm":
-            return min(others, key=lambda row: (row["freq"] if row["read"] else 0, row["turn"]))
-        return min(others, key=lambda row: row["turn"])
+        if policy == "lfu":
+            return min(others, key=lambda row: (row["freq"] if row["read"] else 0, row["entered"]))
+        if policy == "gdsf" and lowest == 1:
+            key = lambda row: (row["rank"], self.value_class(row), row["entered"])  # noqa: E731
+            found = min(others, key=key)
+            self.passed[layer] = max(self.passed[layer], found["rank"])
+            return found
+        if policy == "sieve" and lowest == 1:
+            walked = self.walked(layer)
+            oldest = walked[0] if walked[0] is not newcomer else walked[1]
+            at = self.hands.get(layer) or oldest
+            while at is newcomer or at["spared"]:
+                at["spared"] = False
+                at = (walked[walked.index(at) + 1 :] or [oldest])[0]
+            self.hands[layer] = at
+            return at
+        return min(others, key=lambda row: row["turn" if policy in ("lru", "ttl") else "entered"])
+
+    def unread_too_many(self) -> bool:
+        rows = [row for row in self.rows if self.unread(row) and row["layer"] != "pinned"]
+        return len(rows) > self.share
+
+    def shed(self) -> None:
+        """After each command: no more tokens and bytes than the layers may hold together."""
+        newcomer, self.newcomer = self.newcomer, None
+        if newcomer not in self.rows or newcomer["layer"] == "pinned":
+            newcomer = None
+        if newcomer is not None and self.too_much([newcomer]):
+            self.drop(newcomer, "evicted")
+            newcomer = None
+        while self.too_much(counted := [r for r in self.rows if r["layer"] != "pinned"]):
+            layers = [
+                [r for r in counted if r["layer"] == name] for name in ("cold", "warm", "hot")
+            ]
+            layers = [held for held in layers if any(row is not newcomer for row in held)]
+            if not layers:
+                return
+            if self.unread_too_many():
+                for held in layers:
+                    unread = [row for row in held if self.unread(row)]
+                    first = min(unread, key=lambda row: row["turn"], default=newcomer)
+                    if first is not newcomer:
+                        self.drop(first, "evicted")
+                        break
+                else:
+                    self.drop(self.first_of(layers[0], newcomer), "evicted")
+                continue
+            self.drop(self.first_of(layers[0], newcomer), "evicted")
+
+    def too_much(self, rows: list[Row]) -> bool:
+        tokens, size = sum(row["tokens"] for row in rows), sum(row["size"] for row in rows)
+        most_tokens, most_size = self.rules.max_tokens, self.rules.max_bytes
+        return bool((most_tokens and tokens > most_tokens) or (most_size and size > most_size))
+
+    def recalled(self, stored: str) -> int:
+        found = sum(freq for key, freq in self.ghosts if key == stored)
+        self.ghosts = [pair for pair in self.ghosts if pair[0] != stored]
+        return found
+
+    def remember(self, row: Row) -> None:
+        if row["freq"]:
+            self.recalled(row["stored"])
+            self.ghosts.append((row["stored"], row["freq"]))
+            most = self.rules.ghost_entries
+            self.ghosts = self.ghosts[-most:] if most else []
 
     def priority(self, row: Row) -> int:
         return 1 if row["read"] else int(row["priority"])
@@ -369,7 +487,10 @@ class Model:
             self.place(row, "hot" if row["read"] and row["owned"] else "warm")
 
     def drop(self, row: Row, cause: str) -> bool:
+        self.leave(row)
         self.rows.remove(row)
+        if cause != "replaced":
+            self.remember(row)
         self.waste(row, cause)
         was_read = bool(row["read"] or row["open"])
         self.told["removed", row["stored"], cause, was_read, row["session"]] += 1

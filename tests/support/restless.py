@@ -206,6 +206,9 @@ class Later:
         self._world.send(self._channel, lambda: self._world.shells[self._to].tell(message))
         return True
 
+    def real(self, seconds: float) -> float:
+        return seconds
+
 
 @define(eq=False, slots=False)
 class RestlessWorld(World):
@@ -239,6 +242,7 @@ class RestlessWorld(World):
         self._machine_numbers: dict[int, int] = {}
         self._stored_of: dict[int, str] = {}
         self._stalled: dict[Pool, float] = dict.fromkeys(Pool, 0.0)
+        self._held: dict[Pool, list[Any]] = {pool: [] for pool in Pool}
         self.killer = Killer(self.kills)
         self.planner_kept = PlannerKept()
         self.cache_kept = CacheKept()
@@ -360,9 +364,24 @@ class RestlessWorld(World):
 
     def _pool_takes(self, pool: Pool, command: Any) -> None:
         """As the shell of a pool does it."""
-        if self._stalled[pool] > self.now:
-            self._at(self._stalled[pool], lambda: self._pool_takes(pool, command))
+        held = self._held[pool]
+        if self._stalled[pool] > self.now or held:
+            held.append(command)
+            if len(held) == 1:
+                self._at(self._stalled[pool], lambda: self._pool_goes_on(pool))
             return
+        self._pool_handles(pool, command)
+
+    def _pool_goes_on(self, pool: Pool) -> None:
+        """What came while it was stalled, control first, as from its inbox."""
+        if self._stalled[pool] > self.now:
+            self._at(self._stalled[pool], lambda: self._pool_goes_on(pool))
+            return
+        held, self._held[pool] = self._held[pool], []
+        for command in sorted(held, key=lambda c: not isinstance(c, POOL_CONTROL)):
+            self._pool_handles(pool, command)
+
+    def _pool_handles(self, pool: Pool, command: Any) -> None:
         self._undelivered[pool] -= 1
         self.trace(f"pool-{pool}", command)
         kill = self.killer.due(f"pool-{pool}", command)
@@ -401,7 +420,8 @@ class RestlessWorld(World):
         if shell is not None:
             shell.stall(seconds)
         else:
-            self._stalled[Pool(role.removeprefix("pool-"))] = self.now + seconds
+            pool = Pool(role.removeprefix("pool-"))
+            self._stalled[pool] = max(self._stalled[pool], self.now + seconds)
 
     def freeze(self, seconds: float) -> None:
         """Time goes by, and nothing of the process runs."""
@@ -557,7 +577,9 @@ class RestlessWorld(World):
         return handle
 
     def session_of(self, name: str) -> ReaderSession:
-        return self.readers.setdefault(name, ReaderSession(name, Identity()))
+        return self.readers.setdefault(
+            name, ReaderSession(name, self._published.tally(name), Identity())
+        )
 
     def get(self, key: str, session: str, patience: float) -> Reading:
         """Read as the facade's `get` does."""

@@ -6,6 +6,7 @@
 import pytest
 from attrs import evolve
 
+from prefetch_scheduler.policies import sessions
 from prefetch_scheduler.policies.prediction import Terms
 from support.played import play
 from support.schedules import (
@@ -46,6 +47,12 @@ def test_whatever_happens_every_reader_is_served_and_nothing_is_left(batch: int)
         except Exception as error:
             error.add_note("\n".join(["enough to fail:", *shortest(played, fails).lines()]))
             raise
+
+
+def test_nor_when_every_plan_is_made_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "LARGE", 0)
+    for seed in range(SCHEDULES, SCHEDULES + SCHEDULES // 5):
+        play(schedule(seed))
 
 
 def test_a_seed_is_played_the_same_each_time() -> None:

@@ -11,7 +11,7 @@ import pytest
 from prefetch_scheduler.actors import planner as planner_actor
 from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import Watch
-from prefetch_scheduler.actors.messages import Drain
+from prefetch_scheduler.actors.messages import Drain, Invalidate
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.supervisor import Supervisor
@@ -636,6 +636,18 @@ def test_a_question_for_health_that_kills_the_planner_is_answered(
     monkeypatch.setattr(Planner, "on_receive", faulty)
     health = engine.health()
     assert (health.state, health.reason) == ("degraded", "the planner does not answer")
+
+
+def test_content_that_a_later_change_overtook_is_known_as_old_over_a_restart(make: Make) -> None:
+    engine = make(rule=AT_ONCE)
+    board, planner, cache = engine._runtime.view.board, engine.planner, engine.cache
+    first, second = board.note("k:x"), board.note("k:x")
+    cache.ask(Invalidate("k:x", second))
+    planner.ask(planner_actor.PlannerStatusQuery())  # it has acknowledged the change by then
+    until(lambda: not len(board))
+    cache.tell(object())
+    cache.ask(Invalidate("k:x", first, Content("old", tokens=1), 0, stored="k:x"))
+    assert engine.get("k:x").value == "<x>"
 
 
 def test_a_put_that_kills_the_cache_while_it_is_waited_for_does_not_raise(
