@@ -63,7 +63,7 @@ class Report:
         if s.engine is not None:
             body["engine"] = _engine(s.engine)
         if s.learned is not None:
-            body["speculation"] = {"verdict": verdict(s), **_learned(s.learned)}
+            body["speculation"] = {"verdict": whether_it_pays(s), **_learned(s.learned)}
         return body
 
     def summary(self) -> dict[str, Any]:
@@ -147,14 +147,14 @@ class Report:
             yield from _table(_engine(self.snapshot.engine))
         if self.snapshot.learned is not None:
             yield ""
-            yield verdict(self.snapshot)
+            yield whether_it_pays(self.snapshot)
 
 
 LITTLE = 0.02
 """A share of the waits below which hiding them does not pay."""
 
 
-def verdict(s: Snapshot) -> str:
+def whether_it_pays(s: Snapshot) -> str:
     """In one sentence, whether prefetching pays here."""
     saved, waited = s.counts.latency_saved_s, s.counts.demand_load_s
     if saved + waited <= 0:

@@ -4,12 +4,16 @@ import pytest
 import yaml
 
 from prefetch_scheduler.policies.accounting import Accounting
+from prefetch_scheduler.policies.calibration import Reliability
 from prefetch_scheduler.policies.config import Config, MetricRules
+from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.metrics_events import (
     BudgetGranted,
+    DemandLoaded,
     Dropped,
     EntryRemoved,
     Hits,
+    Learned,
     Miss,
     Predicted,
     PrefetchFailed,
@@ -18,7 +22,7 @@ from prefetch_scheduler.policies.metrics_events import (
     PrefetchUsed,
     PrefetchWasted,
 )
-from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.report import Report, whether_it_pays
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
 
 SPECIFIED = [
@@ -212,3 +216,30 @@ def test_names_that_would_disturb_a_terminal_or_a_parser_are_harmless():
     assert yaml.safe_load(whole.to_yaml())["prefetch_report"]["engine"]["dropped"] == {"on": 1}
     assert all(line.isprintable() for line in report.to_text().splitlines())
     report.to_yaml().encode()
+
+
+def test_what_was_learned_is_in_the_report_of_the_whole_engine_with_a_verdict() -> None:
+    accounting = sample()
+    row = Reliability(0, "related_file", stated=0.75, true=0.4, count=10)
+    figures = LearnedFigures(1e-4, 0.5, 0.62, False, 4.0, (row,))
+    accounting.handle(Learned(figures), 0.0, 0.0, 1)
+    report = accounting.report()
+    told = report.body()["speculation"]
+    assert told["verdict"].startswith("prefetching pays here: 2.3 s of 2.3 s")
+    assert (told["waste_promised"], told["waste_lately"]) == (0.5, 0.62)
+    assert told["promise_kept"] is False
+    (line,) = told["reliability"]
+    assert (line["role"], line["stated"], line["true"]) == ("related_file", 0.75, 0.4)
+    assert told["verdict"] in report.to_text()
+    assert "speculation" not in accounting.report("s").body()
+
+
+def test_the_verdict_says_plainly_where_prefetching_does_not_pay() -> None:
+    accounting = Accounting(Config())
+    assert whether_it_pays(accounting.snapshot()).startswith("nothing was read")
+    for number in range(100):
+        accounting.handle(Miss("s", f"file:{number}", False), 0.0, 0.0, 1)
+        accounting.handle(DemandLoaded("s", f"file:{number}", 100, 0.002), 0.0, 0.0, 1)
+    assert whether_it_pays(accounting.snapshot()).startswith("prefetching does not pay here")
+    accounting.handle(DemandLoaded("s", "file:slow", 100, 9.0), 0.0, 0.0, 1)
+    assert whether_it_pays(accounting.snapshot()).startswith("prefetching hides little here")

@@ -1,0 +1,128 @@
+"""The default policy in the planner: what it loads, reloads and prefills, in virtual time."""
+
+from attrs import evolve
+
+from prefetch_scheduler.policies.config import Config, Execution, Speculation
+from prefetch_scheduler.policies.learning import WARM_UP
+from prefetch_scheduler.policies.metrics_events import Learned
+from prefetch_scheduler.policies.planner_events import SessionEnded, SessionStarted
+from prefetch_scheduler.policies.vocabulary import Lane, Reason
+from support.virtual import Load, World, p
+
+SLOW = Load(seconds=0.5, tokens=200)
+
+
+def experienced(world: World, *, read: bool, count: int = WARM_UP + 20) -> None:
+    """Let sessions predict keys that they read, or never read."""
+    for number in range(count):
+        session = f"earlier{number}"
+        world.tell(SessionStarted(session, "p"))
+        world.submit([p(f"file:{number}", confidence=0.85)], session=session)
+        world.run(1)
+        if read:
+            world.read(f"file:{number}", session)
+        world.tell(SessionEnded(session))
+        world.run(1)
+
+
+def test_a_predictor_that_was_right_is_acted_on_and_its_plan_says_why() -> None:
+    world = World(default=SLOW)
+    experienced(world, read=True)
+    handle = world.submit([p("file:next", confidence=0.45)])  # below the specification's threshold
+    world.settle()
+    assert handle.plan is not None
+    (item,) = handle.plan.items
+    assert item.lane in (Lane.IMMEDIATE, Lane.BACKGROUND)
+    worth = item.candidate.worth
+    assert worth is not None
+    assert worth.net_s > 0
+    assert item.value == worth.net_s
+    assert "file:next" in world.loaded
+
+
+def test_a_predictor_that_was_wrong_is_not_acted_on_and_is_told_why() -> None:
+    world = World(default=SLOW)
+    experienced(world, read=False)
+    handle = world.submit([p("file:next", confidence=0.85, tokens=5_000)])
+    world.settle()
+    assert handle.plan is not None
+    (item,) = handle.plan.items
+    assert (item.lane, item.reason) == (Lane.DEFERRED, Reason.NOT_WORTH_IT)
+    assert "read with probability 0.0" in item.detail
+    assert "file:next" not in world.loaded
+
+
+def test_what_takes_next_to_no_time_is_not_loaded_ahead_however_certain() -> None:
+    world = World(default=Load(seconds=0.0002, tokens=2_000))
+    experienced(world, read=True)
+    handle = world.submit([p("file:next", confidence=0.9, tokens=2_000)])
+    world.settle()
+    assert handle.plan is not None
+    assert handle.plan.items[0].reason is Reason.NOT_WORTH_IT
+
+
+def test_what_is_critical_by_its_role_is_loaded_in_any_case() -> None:
+    world = World(default=Load(seconds=0.0002, tokens=2_000))
+    experienced(world, read=False)
+    world.submit([p("file:master", "master_file", 0.9)])
+    world.settle()
+    assert "file:master" in world.loaded
+
+
+def test_the_specifications_rules_load_by_confidence_whatever_was_learned() -> None:
+    config = Config(execution=Execution(policy="specification"))
+    world = World(default=SLOW, config=config)
+    experienced(world, read=False)
+    world.submit([p("file:next", confidence=0.85)])
+    world.settle()
+    assert "file:next" in world.loaded
+
+
+def test_a_session_begins_with_what_most_sessions_of_its_project_read() -> None:
+    world = World(default=SLOW)
+    for number in range(WARM_UP + 5):
+        session = f"earlier{number}"
+        world.tell(SessionStarted(session, "p"))
+        world.submit([p(f"file:{number}", confidence=0.85)], session=session)
+        world.run(1)
+        world.read(f"file:{number}", session)
+        world.read("file:always", session)
+        world.run(1)
+        world.tell(SessionEnded(session))
+        world.change("file:always")
+        world.run(1)
+    before = len(world.started)
+    world.tell(SessionStarted("new", "p"))
+    world.settle()
+    assert [key for _, key, _ in world.started[before:]] == ["file:always"]
+    assert world.read("file:always", "new").waited == 0
+
+
+def test_observing_plans_and_records_and_loads_nothing() -> None:
+    world = World(default=SLOW, config=Config(speculation=Speculation(mode="observe")))
+    handle = world.submit([p("file:a", confidence=0.85)])
+    world.settle()
+    assert handle.plan is not None
+    assert handle.plan.items[0].reason is Reason.OBSERVED
+    assert world.loaded == []
+    assert world.read("file:a").result is None
+    world.settle()
+    assert world.resident == {"file:a"}
+
+
+def test_off_is_as_without_speculation() -> None:
+    config = evolve(Config(), speculation=Speculation(mode="off"))
+    world = World(default=SLOW, config=config)
+    handle = world.submit([p("file:a", confidence=0.85)])
+    world.settle()
+    assert handle.plan is not None
+    assert handle.plan.items[0].reason is Reason.SPECULATION_OFF
+    assert world.loaded == []
+
+
+def test_metrics_are_told_what_was_learned_when_a_session_ends() -> None:
+    world = World(default=SLOW)
+    experienced(world, read=True, count=3)
+    told = [event for event in world.events if isinstance(event, Learned)]
+    assert len(told) == 3
+    assert told[-1].figures.reliability[0].count == 3
