@@ -247,7 +247,6 @@ class CacheLayer(EngineActor):
                 view.publish(entry, self)
         if most is not None:
             return
-        view.drained_at = now
         for session, tally in [*view.tallies.items(), *self._kept.retired]:
             hits = tally.take()
             if hits:

@@ -17,7 +17,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
-from math import inf
 from typing import Any
 from weakref import WeakSet
 
@@ -28,11 +27,6 @@ from prefetch_scheduler.policies.keys import PARTITION, exactly, matches, public
 READ_LOG_BOUND = 1024
 """Reads kept for the CacheLayer; past them the oldest are forgotten. To take in as many holds it
 up for about a millisecond.
-"""
-
-DRAIN_MASK = 0x1FF
-"""A reader whose hit gets a number without any of these bits asks for the notes to be taken in:
-after 512 hits of its session.
 """
 
 
@@ -154,8 +148,6 @@ class PublishedView:
         """Bounded by the number of prefetched entries that were resident since the last drain."""
         self.tallies: dict[str, Tally] = {}
         """Hits for each session."""
-        self.drained_at = -inf
-        """Engine time at which the notes were last taken in."""
         self._unchecked = frozenset(unchecked)
         self._writer: object = None
         self.closed = False
@@ -223,13 +215,15 @@ class PublishedView:
         found = self.tallies.get(session)
         return found if found is not None else self.tallies.setdefault(session, Tally())
 
-    def note_hit(self, entry: Entry, session: str, at: float, tally: Tally | None = None) -> bool:
-        """Count a hit and note the read; True when the CacheLayer should take the notes in."""
+    def note_hit(self, entry: Entry, session: str, at: float, tally: Tally | None = None) -> None:
+        """Count a hit and note the read. The CacheLayer takes the notes in from time to time, and
+        before what it does next: to be asked by busy readers would only take time from them.
+        """
         tally = tally if tally is not None else self.tally(session)
         self.reads.append((entry.stored, session))
         if entry.first_read:
             self.take_first_read(entry, session, at)
-        return not next(tally.hits) & DRAIN_MASK
+        next(tally.hits)
 
     def take_first_read(self, entry: Entry, session: str, at: float) -> None:
         """Of all readers of a prefetched entry exactly one gets to note its first read."""

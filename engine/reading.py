@@ -18,9 +18,6 @@ from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import cache_key, kind_of, public_key
 from prefetch_scheduler.policies.planner_events import Answer, Demand, Forsake, Retry
 
-DRAIN_GAP_S = 0.02
-"""Real seconds between two times that busy readers have their notes taken in."""
-
 NAMES_KEPT = 50_000
 """Keys whose normal form a session remembers; past them it starts afresh."""
 
@@ -174,15 +171,7 @@ class Reader:
 
     def _note(self, entry: Entry, session: ReaderSession) -> None:
         at = self._clock.now() if entry.first_read else 0.0
-        if self._view.note_hit(entry, session.id, at, session.tally):
-            self.drain()
-
-    def drain(self) -> None:
-        """Have the notes of reads taken in, unless that was done just now: when readers are so
-        busy, more than these notes would only take time from them.
-        """
-        if self._clock.real(self._clock.now() - self._view.drained_at) >= DRAIN_GAP_S:
-            self._cache.tell(Drain())
+        self._view.note_hit(entry, session.id, at, session.tally)
 
     @staticmethod
     def _as_part(part: Content, key: str, whole: Entry) -> Content:

@@ -18,10 +18,8 @@ from prefetch_scheduler.actors.reply import (
     AsyncReply,
     SyncReply,
 )
-from prefetch_scheduler.actors.view import DRAIN_MASK
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Name, Read, ReaderSession
-from prefetch_scheduler.engine.sources.asked import pass_interrupt
 from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import (
@@ -46,7 +44,7 @@ class Reads:
         self._reading = reading
         # What a hit touches, one step away: each further one costs it a twentieth.
         self._view = runtime.view
-        self._unchanged = runtime.registry.unchanged
+        self._confirm = runtime.registry.confirm
         self._log = runtime.view.reads
         self._hits = reading.tally.hits
         self._reader_id = reading.id
@@ -66,11 +64,13 @@ class Reads:
             PrefetchError: it would have to wait on a thread that runs an event loop.
         """
         if timeout is None and type(key) is str:
-            content = self._view.direct.get(key) or self._confirmed(key)
+            view = self._view
+            content = view.direct.get(key)
+            if content is None and (entry := view.guarded.get(key)) is not None:
+                content = self._confirm[entry.source_id](key, entry.content)
             if content is not None:
                 self._log.append((key, self._reader_id))
-                if not next(self._hits) & DRAIN_MASK:
-                    self._runtime.reader.drain()
+                next(self._hits)
                 return content
         return self._get(key, timeout)
 
@@ -95,11 +95,13 @@ class Reads:
     async def aget(self, key: str, *, timeout: float | None = None) -> Content:
         """As `get`, for coroutines. A hit needs no switch of task."""
         if timeout is None and type(key) is str:  # as in `get`: one call more costs a quarter
-            content = self._view.direct.get(key) or self._confirmed(key)
+            view = self._view
+            content = view.direct.get(key)
+            if content is None and (entry := view.guarded.get(key)) is not None:
+                content = self._confirm[entry.source_id](key, entry.content)
             if content is not None:
                 self._log.append((key, self._reader_id))
-                if not next(self._hits) & DRAIN_MASK:
-                    self._runtime.reader.drain()
+                next(self._hits)
                 return content
         if timeout is not None:
             timeout = checked_timeout(timeout)
@@ -159,24 +161,13 @@ class Reads:
             InvalidPrediction: the key is malformed.
         """
         if type(key) is str:  # another may have no hash, or one that lies
-            content = self._view.direct.get(key) or self._confirmed(key)
+            content = self._view.direct.get(key)
+            if content is None and (entry := self._view.guarded.get(key)) is not None:
+                content = self._confirm[entry.source_id](key, entry.content)
             if content is not None:
                 return content
         self._runtime.check_running()
         return self._runtime.reader.look(self._name(key), None)[0]
-
-    def _confirmed(self, key: str) -> Content | None:
-        """What its source confirms at once; None says nothing: the longer way may find it still."""
-        entry = self._view.guarded.get(key)
-        if entry is None:
-            return None
-        unchanged, name_at = self._unchanged[entry.source_id]
-        content = entry.content
-        try:
-            return content if unchanged(key[name_at:], content) is True else None
-        except BaseException as error:  # noqa: BLE001 - the source's code; its guard will report it
-            pass_interrupt(error)
-            return None
 
     def _name(self, key: str) -> Name:
         if type(key) is not str:  # it may have no hash, or one that lies

@@ -46,7 +46,7 @@ UNKNOWN_VERSION: Hashable = _Unknown()
 
 
 def _has_short_way(source: type) -> bool:
-    """Whether its `unchanged` speaks of the `verify` that it has: no subclass has another one."""
+    """Whether its `quick_check` speaks of the `verify` that it has: no subclass has another one."""
 
     def depth(word: str) -> int:
         """How far up its definition is."""
@@ -54,7 +54,7 @@ def _has_short_way(source: type) -> bool:
         return next(owners, len(source.__mro__))
 
     others = min(depth("verify"), depth("file_of"), depth("version"))
-    return depth("unchanged") <= others < len(source.__mro__)
+    return depth("quick_check") <= others < len(source.__mro__)
 
 
 class Asked:
@@ -78,12 +78,10 @@ class Asked:
             self.check = self._verified
         elif self._versioned:
             self.check = self._compared
-        self.unchanged: Callable[[str, Content], Any] = (
-            source.unchanged if _has_short_way(type(source)) else self._is_unchanged
+        self.confirm: Callable[[str, Content], Content | None] = (
+            source.quick_check() if _has_short_way(type(source)) else self._confirmed
         )
-        """`(name, content)` -> whether the check would return `content` as it is; False says
-        nothing. It may be the source's own code: it may raise, or return anything.
-        """
+        """`(key, content)` -> `content` where the check returns it as it is; None says nothing."""
         words = ("tokens", "load_s", "version")
         self.surveys = self._excluded is not None or any(
             callable(getattr(source, word, None)) for word in words
@@ -96,8 +94,10 @@ class Asked:
 
     # ---- freshness --------------------------------------------------------------------------
 
-    def _is_unchanged(self, name: str, content: Content) -> bool:
-        return self.check is not None and self.check(name, content) is content
+    def _confirmed(self, key: str, content: Content) -> Content | None:
+        if self.check is None or self.check(key.partition(":")[2], content) is not content:
+            return None
+        return content
 
     def _verified(self, name: str, content: Content) -> Content | None:
         try:

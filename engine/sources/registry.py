@@ -78,12 +78,8 @@ class SourceRegistry:
         """What the decisions need to know of them."""
         self.checks: tuple[Check | None, ...] = tuple(bound.asked.check for bound in self.bound)
         """By source id: `check(name, content)` as in `fresh`; None: reads need no check."""
-        self.unchanged = {
-            bound.info.id: (bound.asked.unchanged, len(bound.info.kind) + 1)
-            for bound in self.bound
-            if bound.asked.check is not None
-        }
-        """By source id: what tells at once that content is fresh, and where a key's name begins."""
+        self.confirm = {bound.info.id: bound.asked.confirm for bound in self.bound}
+        """By source id: `(key, content)` -> `content` where it is fresh as it is, else None."""
         self.unchecked = frozenset(i for i, check in enumerate(self.checks) if check is None) | {-1}
         """Sources whose content is served without asking them; -1 stands for no source at all."""
         self._by_kind = {

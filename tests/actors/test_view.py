@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from prefetch_scheduler.actors.view import DRAIN_MASK, InvalidationBoard, PublishedView, Tally
+from prefetch_scheduler.actors.view import InvalidationBoard, PublishedView, Tally
 from prefetch_scheduler.engine.reading import ReaderSession
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import PARTITION
@@ -63,15 +63,6 @@ def test_exactly_one_reader_notes_the_first_read_of_a_prefetched_entry():
         view.note_hit(prefetched, session, 1.0)
     assert [(f.prefetch_id, f.session) for f in view.first_reads] == [(7, "one")]
     assert view.tally("one").take() == view.tally("two").take() == 1
-
-
-def test_a_reader_asks_for_a_drain_after_so_many_hits():
-    view = PublishedView()
-    asked = [view.note_hit(entry(), "s", 0.0) for _ in range(2 * DRAIN_MASK + 2)]
-    assert [number for number, drain in enumerate(asked) if drain] == [
-        DRAIN_MASK,
-        2 * DRAIN_MASK + 1,
-    ]
 
 
 # ---- what is served by its key alone -------------------------------------------------------------
