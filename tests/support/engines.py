@@ -311,6 +311,19 @@ class Agent:
             return
         self._check(step.key, needs, user, content)
 
+    def read_at_last(self, key: str) -> Content:
+        """What a healthy engine serves, however often a busy machine makes it miss a limit."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            self.reads += 1
+            try:
+                return self.session.get(key, timeout=20.0)
+            except HONEST as error:
+                self.given_up += isinstance(error, LoadTimeout)
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
+
     def _check(self, key: str, needs: int, user: str, content: Content) -> None:
         version = Truth.version(key, content.value)
         assert needs <= version, f"{key}: got {content.value!r}, {needs} was known before"
@@ -436,9 +449,10 @@ def _ends_well(
         return
     assert health.state == "ok", f"{health.state}: {health.reason}"
     session = engine.session("late", user="late")
+    last = Agent(engine, truth, "late", (), {}, user="late")
     for kind in ("file", *UNFILED):
         key = f"{kind}:fresh"
-        assert Truth.version(key, session.get(key, timeout=20.0).value) == truth.now(key)
+        assert Truth.version(key, last.read_at_last(key).value) == truth.now(key)
     session.trigger(SessionEnded())
     engine.trigger(HostIdle())
     at_rest(engine, PATIENCE_S)
@@ -446,8 +460,8 @@ def _ends_well(
         kept = engine.peek(key)
         if kept is not None:
             assert Truth.version(key, kept.value) == truth.now(key), f"{key}: kept {kept.value!r}"
-    asked = sum(agent.reads for agent in agents) + 1 + len(UNFILED)
-    given_up = sum(agent.given_up for agent in agents)
+    asked = sum(agent.reads for agent in (*agents, last))
+    given_up = sum(agent.given_up for agent in (*agents, last))
     _figures(engine, range(asked - given_up, asked + 1), killer, played)
 
 
