@@ -282,7 +282,8 @@ class FetcherPool(LoopActor):
     def _cancel(self, active: _Active) -> None:
         if active.task is not None:
             active.token.cancel()
-            active.task.cancel()
+            # Behind its first step: it has been reported as started, so it does start.
+            self.loop.call_soon(active.task.cancel)
             return
         # A callback of blocking code may block as well: it must not hold the loop up.
         source = self._name(active.run.requests[0].source_id)

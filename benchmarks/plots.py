@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from benchmarks.samples import samples_plot
 from benchmarks.tables import Result, number, verdict
 from prefetch_scheduler.engine.simulation.charts import Bar, bars
 from prefetch_scheduler.engine.simulation.report import frontier_plot, growth_plot, waits_plot
@@ -84,7 +85,7 @@ def _colour(row: Mapping[str, Any]) -> int:
 
 
 def _details(name: str, details: Mapping[str, Any]) -> dict[str, str]:
-    """Pictures of what is more than a row: `growth`, `frontier`, `policies` (their waits)."""
+    """Pictures of what is more than a row: `growth`, `frontier`, `policies`, `samples`."""
     made = {}
     growth = [line for line in details.get("growth", ()) if line["points"]]
     for place, unit in enumerate(dict.fromkeys(line["unit"] for line in growth), 1):
@@ -95,6 +96,8 @@ def _details(name: str, details: Mapping[str, Any]) -> dict[str, str]:
     waits = {key: row for key, row in details.get("policies", {}).items() if row.get("waits")}
     if waits:
         made[f"{name}.waits.svg"] = waits_plot(waits, f"{name}-waits")
+    if details.get("samples"):
+        made[f"{name}.samples.svg"] = samples_plot(details["samples"])
     return made
 
 

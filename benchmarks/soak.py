@@ -1,11 +1,13 @@
-"""An engine under high load for a quarter of an hour: `python -m benchmarks.soak [--minutes 15]`.
+"""An engine under high load for a quarter of an hour: `python -m benchmarks.soak`.
+
+Options: `--minutes 15`, `--warm-up 0` (minutes of the same load before the first sample).
 
 Readers, submits, changes of context, edits, sessions that come and go, sources that fail or hang
 now and then, and an actor killed every ten seconds. Each second memory, threads, open files and
 queued messages are noted. A straight line fitted to the last two thirds must rise by less than 1 %
 of its mean in ten minutes.
 
-Writes `benchmarks/results/soak.json` with every sample, and `soak.svg` beside it.
+Writes `benchmarks/results/soak.json` with every sample.
 """
 
 import os
@@ -18,7 +20,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.figures import RESULTS, Figure, figure, finish, parser
+from benchmarks.figures import Figure, figure, finish, parser
 from prefetch_scheduler.engine import (
     CallableSource,
     ContextChanged,
@@ -31,6 +33,7 @@ from prefetch_scheduler.engine import runtime as engine_runtime
 from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.policies.restarts import RestartRule
 
+LONG = True
 TEN_MINUTES = 600.0
 SEED = 8
 PAUSE_S = 0.002
@@ -181,43 +184,11 @@ def judged(samples: dict[str, list[float]]) -> list[Figure]:
     return rows
 
 
-# ---- the plot ------------------------------------------------------------------------------------
-
-WIDTH, HEIGHT, LEFT, GAP = 720, 110, 70, 34
-
-
-def svg(samples: dict[str, list[float]]) -> str:
-    """One panel for each measure over the minutes, from zero up."""
-    total = len(samples) * (HEIGHT + GAP) + GAP
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + LEFT + 20} {total}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH + LEFT + 20}" height="{total}" fill="white"/>',
-    ]
-    for place, (name, values) in enumerate(samples.items()):
-        top = GAP + place * (HEIGHT + GAP)
-        most = max([*values, 1.0]) * 1.1
-        points = " ".join(
-            f"{LEFT + WIDTH * at / max(1, len(values) - 1):.1f},"
-            f"{top + HEIGHT * (1 - value / most):.1f}"
-            for at, value in enumerate(values)
-        )
-        lines += [
-            f'<text x="{LEFT}" y="{top - 8}">{name} over {len(values) / 60:g} minutes</text>',
-            f'<text x="{LEFT - 6}" y="{top + 10}" text-anchor="end">{most:.0f}</text>',
-            f'<text x="{LEFT - 6}" y="{top + HEIGHT}" text-anchor="end">0</text>',
-            f'<rect x="{LEFT}" y="{top}" width="{WIDTH}" height="{HEIGHT}" fill="none"'
-            ' stroke="#bbb"/>',
-            f'<polyline points="{points}" fill="none" stroke="#1f77b4" stroke-width="1.2"/>',
-        ]
-    return "\n".join([*lines, "</svg>", ""])
-
-
 # ---- all of it -----------------------------------------------------------------------------------
 
 
-def soak(minutes: float) -> tuple[dict[str, list[float]], Host]:
-    """The samples, and the host with its counts."""
+def soak(minutes: float, warm_up: float) -> tuple[dict[str, list[float]], Host]:
+    """The samples, taken after so many minutes of the same load, and the host with its counts."""
     engine_runtime.CARE = Care(rule=RestartRule(intensity=10**9))
     sources = [
         CallableSource("k", lambda name: name * 200, read_only=True),
@@ -230,6 +201,8 @@ def soak(minutes: float) -> tuple[dict[str, list[float]], Host]:
         for thread in threads:
             thread.start()
         try:
+            time.sleep(warm_up * 60)
+            host.reads = host.predictions = 0
             samples = sample(engine, minutes)
             dead = [thread for thread in threads if not thread.is_alive()]
             assert not dead, f"{len(dead)} of the host's threads ended by an error"
@@ -245,20 +218,19 @@ def main() -> int:
     """Run it; the exit code is 1 where something rises."""
     options = parser(__doc__)
     options.add_argument("--minutes", type=float, default=None, help="how long; 15 unless --quick")
+    options.add_argument(
+        "--warm-up", type=float, default=0.0, help="minutes before; the engine's tables fill"
+    )
     chosen = options.parse_args()
     minutes = chosen.minutes or (0.5 if chosen.quick else 15.0)
-    samples, host = soak(minutes)
+    samples, host = soak(minutes, chosen.warm_up)
     seconds = minutes * 60
     figures = [
         *judged(samples),
         figure("reads", [host.reads / seconds], "1/s"),
         figure("predictions", [host.predictions / seconds], "1/s"),
     ]
-    code = finish("soak", figures, chosen, seed=SEED, details={"samples": samples})
-    if not chosen.quick:
-        plot = (chosen.output or RESULTS / "soak.json").with_suffix(".svg")
-        plot.write_text(svg(samples), encoding="utf-8")
-    return code
+    return finish("soak", figures, chosen, seed=SEED, details={"samples": samples})
 
 
 if __name__ == "__main__":

@@ -517,3 +517,20 @@ def test_hanging_loads_of_one_source_starve_no_other(bench: Bench) -> None:
     for number in range(40, 200):
         bench.wait(Loaded, number)
     gate.set()
+
+
+def test_a_load_reported_as_started_does_start_even_if_it_is_cancelled_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = bench.gate("x", ASYNC)
+    real = FetcherPool.on_receive
+
+    def cancelled_at_once(self: FetcherPool, message: Any) -> Any:
+        real(self, message)
+        if isinstance(message, Fetch):
+            real(self, CancelLoad(message.requests[0].id))
+
+    monkeypatch.setattr(FetcherPool, "on_receive", cancelled_at_once)
+    bench.fetch(LoadRequest(1, ASYNC, "url:x", "x", 60.0, 60.0))
+    bench.wait(Ended, 1)
+    assert gate.running.is_set()

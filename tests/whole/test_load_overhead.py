@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import load_overhead
 from prefetch_scheduler.policies.planner import PlannerMachine
-from prefetch_scheduler.policies.planner_events import PlannerTick, Submit, ToPool
+from prefetch_scheduler.policies.planner_events import Submit, ToPool
 from prefetch_scheduler.policies.pool_events import Fetch, PoolReport
 from prefetch_scheduler.policies.prediction import Prediction
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
@@ -30,9 +30,7 @@ def test_what_waits_for_a_source_that_takes_no_more_is_not_looked_at_again() -> 
     machine = PlannerMachine(config, table)
     machine.handle(PoolReport(Pool.P1, credits=8, reset=True), 0.0)
     given = tuple(Prediction(f"k:{n}", "main_file", 0.85) for n in range(3000))
-    effects = machine.handle(Submit("s", given), 0.0)
-    while machine.drafting:
-        effects += machine.handle(PlannerTick(), 0.0)
+    effects = load_overhead.handled(machine, Submit("s", given))
     fetched = [
         request
         for effect in effects
