@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from prefetch_scheduler.actors.base import EngineActor
 from prefetch_scheduler.actors.children import Watch
+from prefetch_scheduler.actors.messages import AlertsQuery, Drain, PlannerStatusQuery, Withdraw
 from prefetch_scheduler.actors.system import Rebuild
 from prefetch_scheduler.engine import (
     Content,
@@ -40,6 +41,7 @@ from prefetch_scheduler.policies.errors import (
     EngineFailed,
     EngineStopped,
     LoadTimeout,
+    PrefetchError,
     ResourceUnavailable,
 )
 from prefetch_scheduler.policies.prediction import Prediction
@@ -465,9 +467,24 @@ def _ends_well(
     _figures(engine, range(asked - given_up, asked + 1), killer, played)
 
 
+def _handle_what_waits(engine: PrefetchEngine) -> None:
+    """A message that kills its actor may wait in an inbox yet: it comes before these questions."""
+    runtime = engine._runtime
+    probes = [
+        (runtime.metrics, AlertsQuery()),
+        (runtime.cache, Drain()),
+        (runtime.planner, PlannerStatusQuery()),
+        *((address, Withdraw(-1)) for address in runtime.pools.values()),
+    ]
+    for address, probe in probes:
+        with suppress(PrefetchError):
+            address.ask(probe, timeout=5.0)
+
+
 def _settled(engine: PrefetchEngine) -> Any:
     """Its health once it is what it will be."""
     end = time.monotonic() + PATIENCE_S
+    _handle_what_waits(engine)
     while True:
         health = engine.health()
         if health.state in ("ok", "failed") or time.monotonic() > end:
