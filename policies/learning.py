@@ -129,8 +129,10 @@ class Learning:
     # ---- what comes of them -----------------------------------------------------------------
 
     def read(self, session: str, stored: str, now: float) -> None:
-        """A session read a key."""
-        known = self._of(session)
+        """A session read a key. One that is over is not brought back by a read that comes late."""
+        known = self._sessions.get(session)
+        if known is None:
+            return
         tokens = known.unread.pop(stored, None)
         if tokens is not None:
             self.price.settle(tokens, wasted=False)

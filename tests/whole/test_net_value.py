@@ -5,9 +5,9 @@ from attrs import evolve
 from prefetch_scheduler.policies.config import Config, Execution, Speculation
 from prefetch_scheduler.policies.learning import WARM_UP
 from prefetch_scheduler.policies.metrics_events import Learned
-from prefetch_scheduler.policies.planner_events import SessionEnded, SessionStarted
+from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
-from support.virtual import Load, World, p
+from support.virtual import Load, Outcome, World, p
 
 SLOW = Load(seconds=0.5, tokens=200)
 
@@ -126,3 +126,15 @@ def test_metrics_are_told_what_was_learned_when_a_session_ends() -> None:
     told = [event for event in world.events if isinstance(event, Learned)]
     assert len(told) == 3
     assert told[-1].figures.reliability[0].count == 3
+
+
+def test_a_read_that_comes_after_its_session_ended_does_not_bring_it_back() -> None:
+    world = World(default=SLOW)
+    for number in range(20):
+        session = f"s{number}"
+        world.tell(SessionStarted(session, "p"))
+        world.tell(SessionEnded(session))
+        world.tell(Demand(session, "file:late", Outcome(world.now), at=world.now))
+        world.settle()
+    assert world.planner.state.learning.sessions == 0
+    assert not world.planner.state.sessions
