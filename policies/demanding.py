@@ -114,7 +114,9 @@ def _join_whole(s: PlannerState, session: SessionState, event: Demand, now: floa
 
 def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> None:
     """Wait for a load that is queued or under way; a queued one becomes demand at once."""
-    if flight.state is State.STORING and flight.entry is not None and not flight.overtaken:
+    too_old = flight.dispatched and flight.asked_at < event.not_before
+    storing = flight.state is State.STORING and not flight.overtaken
+    if storing and flight.entry is not None and not too_old:
         _count_join(s, flight, event, waiter)
         entry = flight.entry
         answer = Answer(
@@ -122,7 +124,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
         )
         s.emit(answer)
         return
-    if flight.dispatched and flight.asked_at < event.not_before:
+    if too_old:
         flight.overtaken = True  # what it brings is too old for this reader: it is loaded again
     _count_join(s, flight, event, waiter)
     flight.waiters.append(waiter)
@@ -138,7 +140,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
         case State.RUNNING | State.LINGERING:
             flight.rank = Rank(Priority.P0, flight.rank.density, flight.key)
         case State.STORING:
-            pass  # a change overtook it: the cache is about to refuse it, then it is loaded again
+            pass  # a change overtook it: once the cache has answered, the reader asks again
         case State.GONE:
             raise AssertionError(f"flight {flight.id} is {flight.state} but live")
 

@@ -6,6 +6,7 @@ from prefetch_scheduler.policies.cache_events import (
     Invalidated,
     Put,
     Refused,
+    Stored,
 )
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
@@ -369,6 +370,32 @@ def test_a_reader_is_not_answered_with_what_a_change_overtook_while_it_was_being
     effects = world.planner.handle(CacheReport((Refused("file:a", flight.id),)), world.now)
     (again,) = [e.command for e in effects if isinstance(e, ToPool)]
     assert [request.key for request in again.requests] == ["file:a"]
+
+
+def test_a_reader_that_refuses_what_is_being_stored_waits_for_the_cache():
+    """It would be answered with the same again and again, until the cache is done."""
+    world = World()
+    flight = being_stored(world)
+    first = Outcome(world.now)
+    effects = world.planner.handle(Demand("s", "file:a", first, at=world.now), world.now)
+    assert [effect.ticket for effect in effects if isinstance(effect, Answer)] == [first]
+    again = Outcome(world.now)
+    refused = Demand("s", "file:a", again, at=world.now, not_before=world.now + 0.1, counted=True)
+    effects = world.planner.handle(refused, world.now + 0.1)
+    assert not [effect for effect in effects if isinstance(effect, Answer | Retry)]
+    effects = world.planner.handle(CacheReport((Stored("file:a", flight.id),)), world.now + 0.2)
+    assert [effect.ticket for effect in effects if isinstance(effect, Retry)] == [again]
+
+
+def being_stored(world):
+    """A load of file:a that has ended, and of which the cache has said nothing yet."""
+    state = world.planner.state
+    world.planner.handle(Demand("s", "file:a", Outcome(0.0), at=world.now), world.now)
+    (flight,) = state.flights.live.values()
+    result = LoadResult(Content("old", tokens=1), 1.0)
+    world.planner.handle(PoolReport(Pool.DEMAND, (Loaded(flight.id, result),), 1), world.now)
+    assert flight.state is State.STORING
+    return flight
 
 
 def test_a_prefetch_refused_by_the_cache_while_its_answer_is_on_the_way_is_counted_once():
