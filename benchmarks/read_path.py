@@ -10,6 +10,8 @@ a busy machine elapsed time would measure the neighbours. With several readers i
 Peers: a bare `dict` (subscript); `cachetools.TTLCache` under a lock, as its manual asks for;
 `cachebox.LRUCache` by subscript, the fastest reads of that library (`cachebox.TTLCache`, which also
 expires, is reported beside it). `os.stat` is measured on the same files, by their absolute paths.
+With several readers each `stat` gives the interpreter's lock away and has to get it back from
+another reader: the longer a side holds it, the more that costs, and it is in those rows.
 The writer hands new content over (`put`) 200 times a second, and does the same to each peer.
 """
 

@@ -24,13 +24,14 @@ class Sweep:
         self.pattern = pattern
         self.epoch = epoch
         self._nodes = list(nodes)
-        self._at = 0
+        self._nodes.reverse()
 
     def step(self, held: Mapping[str, Node], most: int) -> tuple[list[Node], int]:
         """The next entries that it covers, of those still held, and how many were looked at."""
         prefix = self.pattern[:-1]  # a user stands behind the key, so it may be compared with both
-        looked = self._nodes[self._at : self._at + most]
-        self._at += len(looked)
+        looked = self._nodes[-most:]
+        del self._nodes[-most:]  # so that what was dropped is freed step by step, too
+        looked.reverse()
         covered = [
             node
             for node in looked
@@ -43,4 +44,4 @@ class Sweep:
     @property
     def done(self) -> bool:
         """Whether all entries have been looked at."""
-        return self._at == len(self._nodes)
+        return not self._nodes
