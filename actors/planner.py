@@ -3,8 +3,9 @@
 Effects are gathered and sent once a batch of messages is handled: counts first, so that whoever
 is answered finds them in a report; then pools and cache; answers last.
 
-A new incarnation asks the pools what is under way before it decides anything: until they have
-answered, or a tenth of a second has gone by, it keeps other messages aside, in their order.
+A new incarnation asks the pools what is under way before it decides anything: until those that had
+anything to do have answered, or a tenth of a second has gone by, it keeps other messages aside, in
+their order.
 """
 
 import logging
@@ -173,6 +174,7 @@ class Planner(EngineActor):
                 address.tell(TakeOver(self.home.incarnation))
             self._cache.tell(Resident())
         kept.state = new
+        self._adopted_more()
 
     def on_receive(self, message: PlannerMessage) -> Any:
         reply = self.current_reply
@@ -277,9 +279,11 @@ class Planner(EngineActor):
         self._adopted_more()
 
     def _adopted_more(self) -> None:
-        if self._adoption is not None and self._adoption.complete:
-            if self._adopt_by is not None:
-                self._resume()
+        if self._adoption is None:
+            return
+        if self._adoption.settled and self._adopt_by is not None:
+            self._resume()
+        if self._adoption.complete:
             self._effects.extend(self._adoption.lost())
             self._adoption = self._kept.adoption = None
 

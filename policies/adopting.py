@@ -68,6 +68,8 @@ class Adoption:
     planner: int
     earlier: "Adoption | None" = None
     _waiting: set[Pool] = field(init=False, factory=lambda: set(Pool))
+    _busy: frozenset[Pool] = field(init=False)
+    """Pools that had something of the planner that is gone."""
     _known: set[int] = field(init=False, factory=set)
     """Flights of which something was heard."""
     _out: list[PlannerEffect] = field(init=False, factory=list)
@@ -85,10 +87,21 @@ class Adoption:
         earlier = self.earlier
         return self.old if earlier is None or earlier.resumed else earlier.planned
 
+    @_busy.default
+    def _holding_something(self) -> frozenset[Pool]:
+        if self.earlier is not None:
+            return frozenset(Pool)  # the planner that is gone did not know yet itself
+        return frozenset(pool for pool in Pool if not self.old.slots.untouched(pool))
+
     @records.default
     def _from_old(self) -> dict[int, Flight]:
         earlier = dict(self.earlier.records) if self.earlier is not None else {}
         return earlier | dict(self.old.flights.by_id)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every pool has answered that had anything to do: the successor may decide."""
+        return not (self._waiting & self._busy)
 
     @property
     def complete(self) -> bool:

@@ -100,6 +100,10 @@ class Slots:
         if pool is Pool.P3:
             self.claims[pool].add(flight)
 
+    def untouched(self, pool: Pool) -> bool:
+        """Whether the pool has been given nothing that it has not given back."""
+        return not self.claims[pool] and self.credits[pool] >= pool_capacity(self.config, pool)
+
     def urgent_claims(self) -> int:
         """Running demand, P0 and P1 loads: while there are any, background waits (D19)."""
         return sum(len(self.claims[p]) for p in (Pool.DEMAND, Pool.P0, Pool.P1))
