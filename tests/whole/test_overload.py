@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.actors import desk as desks
+from prefetch_scheduler.actors.messages import Drain
 from prefetch_scheduler.engine import (
     CallableSource,
     ContextChanged,
@@ -304,4 +305,5 @@ def test_a_put_does_not_fail_because_the_cache_is_slow(
     engine.put("k:x", "given")
     assert engine.peek("k:x") is None
     gate.set()
+    engine.cache.ask(Drain(), timeout=20)  # behind the put
     assert engine.get("k:x").value == "given"
