@@ -262,7 +262,7 @@ def test_a_flood_of_changes_of_one_key_is_carried_out_as_a_few(held: Any) -> Non
     engine = host.engine
     assert engine.get("k:x").value == "old"
     handled: list[Any] = []
-    machine = engine._runtime._cache_kept.layers
+    machine = engine._runtime.cache_kept.layers
     real = machine.handle
     entered, gate = threading.Event(), threading.Event()
 
@@ -294,7 +294,7 @@ def test_a_put_does_not_fail_because_the_cache_is_slow(
     host.gate.set()
     engine = host.engine
     monkeypatch.setattr("prefetch_scheduler.engine.runtime.ACKNOWLEDGE_S", 0.01)
-    machine = engine._runtime._cache_kept.layers
+    machine = engine._runtime.cache_kept.layers
     real, gate = machine.handle, threading.Event()
 
     def slow(command: Any, now: float) -> Any:
