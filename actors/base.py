@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pykka
-from attrs import field, frozen
+from attrs import field
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
@@ -44,6 +44,7 @@ from prefetch_scheduler.actors.signals import (
 )
 from prefetch_scheduler.actors.timer import Timer
 from prefetch_scheduler.policies.errors import EngineStopped, PrefetchError
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 

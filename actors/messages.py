@@ -19,7 +19,7 @@ The rest is what the actors tell each other: `PoolCommand` to a pool, `PoolRepor
 from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 """
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import HealthQuery
 from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
@@ -72,6 +72,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 

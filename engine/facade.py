@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
@@ -19,8 +19,6 @@ from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reads import Reads
-from prefetch_scheduler.engine.recorder import Recorded, recorder_of
-from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
@@ -33,6 +31,9 @@ from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.recorder import Recorded, Recorder
 
 
 class PrefetchEngine(Reads):
@@ -68,7 +69,7 @@ class PrefetchEngine(Reads):
     ) -> None:
         registry = SourceRegistry(sources, expand=expand)
         runtime = Runtime(load_config(config), registry, clock)
-        self._recorder = None if record is None else recorder_of(runtime, record)
+        self._recorder = None if record is None else _recorder_of(runtime, record)
         self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
         super().__init__(runtime, self._default._reading)
@@ -187,6 +188,8 @@ class PrefetchEngine(Reads):
     ) -> Session:
         if self._recorder is None:
             return Session(self._runtime, id_, user, forget=self._forget_session)
+        from prefetch_scheduler.engine.recording_session import RecordingSession
+
         return RecordingSession(
             self._runtime, id_, user, self._recorder, project, forget=self._forget_session
         )
@@ -268,7 +271,7 @@ class PrefetchEngine(Reads):
         """
         return self._runtime.subscribers.subscribe(callback)
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> "Recorded | None":
         """What has been recorded so far, and what was lost; None where nothing is."""
         return None if self._recorder is None else self._recorder.recorded()
 
@@ -303,6 +306,12 @@ class PrefetchEngine(Reads):
     def supervisor(self) -> Address:
         """Answers health."""
         return self._runtime.system.supervisor
+
+
+def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":
+    from prefetch_scheduler.engine.recorder import recorder_of  # only where something is recorded
+
+    return recorder_of(runtime, path)
 
 
 def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:

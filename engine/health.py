@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import ChildHealth
 from prefetch_scheduler.actors.inbox import DEFAULT_BOUND
 from prefetch_scheduler.policies.admitting import MOST_QUEUED
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 if TYPE_CHECKING:

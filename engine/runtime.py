@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.cache import CacheLayer
@@ -47,7 +47,6 @@ from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
-from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.leniency import Leniency
@@ -55,7 +54,6 @@ from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
-from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
@@ -73,6 +71,10 @@ from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.cold_store import ColdStore
+    from prefetch_scheduler.engine.watching import FolderWatch
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -182,12 +184,14 @@ class Runtime:
             raise
         self.sources.open()
 
-    def _followers(self) -> list[ColdStore | FolderWatch]:
+    def _followers(self) -> "list[ColdStore | FolderWatch]":
         return [follower for follower in (self.cold, self.watch) if follower is not None]
 
-    def _folder_watch(self) -> FolderWatch | None:
+    def _folder_watch(self) -> "FolderWatch | None":
         if not self.config.cache.watch:
             return None
+        from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
+
         require_watchdog()
         name = f"prefetch-{self.system.engine_id}-watch"
         return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
@@ -197,10 +201,12 @@ class Runtime:
         pattern = exactly(key)
         self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
 
-    def _cold_store(self) -> ColdStore | None:
+    def _cold_store(self) -> "ColdStore | None":
         rules = self.config.cache
         if rules.cold_store == "memory":
             return None
+        from prefetch_scheduler.engine.cold_store import ColdStore, cold_path  # needs sqlite3
+
         self._cache_kept.restoring = Restoring()
         return ColdStore(
             cold_path(rules.cold_path),

@@ -5,7 +5,7 @@ Tickets are opaque here: whatever the shell passes in, it gets back in the answe
 
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.cache_events import CacheCommand, CacheReport
 from prefetch_scheduler.policies.content import Content, Entry
@@ -14,6 +14,7 @@ from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
 from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, Reason, RemovalCause
 
 DEFAULT_SESSION = "default"

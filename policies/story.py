@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from typing import assert_never
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.outcomes import clip
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 LINES = 32
