@@ -11,7 +11,8 @@ to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
                   `CacheStatusQuery` (asked: a `LayersSnapshot`)
 to metrics        `Events`, `ReportQuery` (asked: a `Report`), `StoryQuery` (asked: story
-                  lines), `ExportQuery` (asked: a `Snapshot`), `AlertsQuery`
+                  lines), `LatestQuery` (asked: the newest of them), `ExportQuery` (asked: a
+                  `Snapshot`), `AlertsQuery`
 to the supervisor `HealthQuery` (asked: a `Health`)
 ================  ==========================================================================
 
@@ -124,6 +125,15 @@ class StoryQuery:
 
 
 @frozen
+class LatestQuery:
+    """Ask Metrics for the newest story lines of all keys; answered with `(key, StoryLine)` pairs,
+    the newest last.
+    """
+
+    count: int = 20
+
+
+@frozen
 class ExportQuery:
     """Ask Metrics for its figures in full; answered with a `Snapshot`."""
 
@@ -138,7 +148,7 @@ class AlertsQuery:
 
 PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
 CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
-MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
+MetricsMessage = Events | ReportQuery | StoryQuery | LatestQuery | ExportQuery | AlertsQuery
 
 PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
 """Planner messages that overtake queued work: what ends or outdates it.
@@ -180,6 +190,7 @@ __all__ = [
     "HostBusy",
     "HostIdle",
     "Invalidate",
+    "LatestQuery",
     "MetricsMessage",
     "Permit",
     "Pin",

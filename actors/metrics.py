@@ -8,6 +8,7 @@ from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.messages import (
     AlertsQuery,
     ExportQuery,
+    LatestQuery,
     MetricsMessage,
     ReportQuery,
     StoryQuery,
@@ -58,6 +59,8 @@ class Metrics(EngineActor):
                 return accounting.report(session, today=self.home.clock.today())
             case StoryQuery(key):
                 return self._ledgers.stories.explain(key)
+            case LatestQuery(count):
+                return self._ledgers.stories.latest(count)
             case ExportQuery(session):
                 return accounting.snapshot(session, today=self.home.clock.today())
             case AlertsQuery():

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prefetch_scheduler.engine.facade import PrefetchEngine
     from prefetch_scheduler.engine.handle import PlanHandle
     from prefetch_scheduler.engine.health import Health
+    from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot
     from prefetch_scheduler.engine.session import Session
     from prefetch_scheduler.engine.sources.callables import CallableSource
     from prefetch_scheduler.engine.sources.files import FileSource
@@ -83,6 +84,7 @@ else:
             "engine.facade": "PrefetchEngine",
             "engine.handle": "PlanHandle",
             "engine.health": "Health",
+            "engine.observability.snapshot": "MetricsSnapshot",
             "engine.session": "Session",
             "engine.sources.callables": "CallableSource",
             "engine.sources.files": "FileSource",
@@ -132,6 +134,7 @@ __all__ = [
     "Lane",
     "Layer",
     "LoadTimeout",
+    "MetricsSnapshot",
     "Mode",
     "Plan",
     "PlanHandle",

@@ -18,6 +18,7 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
 from prefetch_scheduler.engine.reads import Reads
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
@@ -81,6 +82,7 @@ class PrefetchEngine(Reads):
         self._started = False
         self._stopped = False
         self._ended = threading.Event()
+        self._snapshots = SnapshotTaker(runtime, self.health)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -256,6 +258,17 @@ class PrefetchEngine(Reads):
     def health(self) -> Health:
         """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
         return health_of(self._runtime, started=self._started, stopped=self._stopped)
+
+    def metrics_snapshot(self, *, max_age_s: float = 0.0) -> MetricsSnapshot:
+        """All figures of the engine at one moment, for a dashboard or an exporter.
+
+        Works in every state and never raises; where an actor does not answer it waits some seconds,
+        in the caller's thread. See docs/observability.md.
+
+        Args:
+            max_age_s: real seconds; figures that somebody else has asked for within them will do.
+        """
+        return self._snapshots.take(max_age_s)
 
     def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Call `callback(event)` when something is loaded, fails or is evicted, when an alert is

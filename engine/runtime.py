@@ -482,14 +482,19 @@ class Runtime:
 
     # ---- asking ----------------------------------------------------------------------------
 
-    def ask_metrics(self, query: Any) -> Any:
-        """Ask Metrics once all reads and loads up to now have been counted."""
+    def ask_metrics(self, query: Any, limit_s: float = QUERY_S) -> Any:
+        """Ask Metrics once all reads and loads up to now have been counted.
+
+        Args:
+            query: the question.
+            limit_s: real seconds that each of the actors may take to answer.
+        """
         self.check_running()
         if self.degraded():
             raise self.system.error()
-        self.planner.ask(PlannerStatusQuery(), timeout=QUERY_S)
-        self.cache.ask(Drain(), timeout=QUERY_S)
-        return self.metrics.ask(query, timeout=QUERY_S)
+        self.planner.ask(PlannerStatusQuery(), timeout=limit_s)
+        self.cache.ask(Drain(), timeout=limit_s)
+        return self.metrics.ask(query, timeout=limit_s)
 
     def planner_status(self) -> PlannerStatus | None:
         """How full the planner is; None where it does not run or answer."""

@@ -221,7 +221,10 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     if entry.prefetch_id:
         s.learning.loaded(owner, flight.stored, tokens)
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
-    s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
+    told = ResourceLoaded(
+        flight.key, owner, tokens, flight.cause, flight.source.name, result.load_s, s.wall
+    )
+    s.emit(Tell(told))
     if flight.expands:
         following.await_follow_ups(s, flight, owner)
 
@@ -350,7 +353,9 @@ def attempt_failed(
         return
     pause = s.availability.failed(flight.stored, now, error)
     s.note(flight.key, "unavailable", f"for {pause:.1f} s", flight.owner)
-    s.emit(Tell(ResourceFailed(flight.key, flight.owner, error)))
+    took = max(0.0, now - flight.asked_at)
+    source, cause = flight.source.name, flight.cause
+    s.emit(Tell(ResourceFailed(flight.key, flight.owner, error, source, took, s.wall, cause)))
     ending.resolve(s, flight, ok=False)
     s.flights.detach(flight)
 

@@ -306,6 +306,11 @@ class ResourceLoaded:
     session: str
     tokens: int
     cause: Cause
+    source: str = ""
+    load_s: float = 0.0
+    """How long its source took, in engine seconds."""
+    wall: float = 0.0
+    """When it was loaded: wall-clock seconds since the epoch."""
 
 
 @frozen
@@ -315,6 +320,13 @@ class ResourceFailed:
     key: str
     session: str
     error: str
+    source: str = ""
+    """The last one that was tried."""
+    load_s: float = 0.0
+    """How long that one took to fail, in engine seconds."""
+    wall: float = 0.0
+    """When it failed: wall-clock seconds since the epoch."""
+    cause: Cause = Cause.DEMAND
 
 
 @frozen

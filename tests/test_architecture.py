@@ -69,6 +69,8 @@ THIRD_PARTY = {
 EXTRAS = {
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
+    "engine/observability/prometheus.py": {"prometheus_client"},
+    "engine/observability/otel.py": {"opentelemetry"},
     "engine/watching.py": {"watchdog"},
 }
 """Packages of extras, and the modules, imported only where they are used, that may import them."""
@@ -168,12 +170,18 @@ def test_every_floor_is_typed_for_those_who_import_it(floor: str):
 
 
 @pytest.mark.parametrize(
-    ("module", "package", "extra"), [("http", "httpx2", "http"), ("mcp", "mcp", "mcp")]
+    ("module", "package", "extra"),
+    [
+        ("sources.http", "httpx2", "http"),
+        ("sources.mcp", "mcp", "mcp"),
+        ("observability.prometheus", "prometheus_client", "prometheus"),
+        ("observability.otel", "opentelemetry", "otel"),
+    ],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package: str, extra: str):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        f"try: import {PACKAGE}.engine.sources.{module}\n"
+        f"try: import {PACKAGE}.engine.{module}\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
