@@ -21,6 +21,7 @@ from pykka.messages import _ActorStop
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.inbox import Inbox
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.ports import Address as AnyAddress
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import (
@@ -287,6 +288,7 @@ class EngineActor(pykka.ThreadingActor):
             self.home.role,
             where,
             exc_info=(type(error), error, error.__traceback__),
+            extra=log_fields(actor=self.home.role, error=repr(error)),
         )
         if not first:
             return

@@ -25,6 +25,7 @@ from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.clock import SystemClock
 from prefetch_scheduler.actors.desk import ChangeDesk, SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, CacheKept, PlannerKept, refuse
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
     PLANNER_CONTROL,
@@ -183,6 +184,10 @@ class Runtime:
                 follower.stop(QUERY_S)
             raise
         self.sources.open()
+        logger.info("%s has started", self.system.engine_id, extra=self._named())
+
+    def _named(self, error: str = "") -> dict[str, Any]:
+        return log_fields(engine=self.system.engine_id, error=error)
 
     def _followers(self) -> "list[ColdStore | FolderWatch]":
         return [follower for follower in (self.cold, self.watch) if follower is not None]
@@ -234,7 +239,8 @@ class Runtime:
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
         if left:
-            logger.warning("threads that did not end: %s", ", ".join(left))
+            logger.warning("threads that did not end: %s", ", ".join(left), extra=self._named())
+        logger.info("%s has stopped", self.system.engine_id, extra=self._named())
         return left
 
     def _specs(self) -> Iterable[ChildSpec]:
@@ -332,7 +338,9 @@ class Runtime:
         if culprit is not None:
             self._blockers.add(culprit)
             name = self.registry.table.infos[culprit].name
-            logger.error("source %r blocks the event loop; its loads get threads", name)
+            fields = log_fields(engine=self.system.engine_id, source=name)
+            text = "source %r blocks the event loop; its loads get threads"
+            logger.error(text, name, extra=fields)
 
     def _changed(self, state: State, reason: str) -> None:
         """The tree of actors was given up, or is back. Called in the system's threads."""
@@ -345,7 +353,8 @@ class Runtime:
             case State.RUNNING:
                 self._release_held()
             case _:
-                logger.error("the engine is degraded: %s", reason)
+                text = "the engine is degraded: %s"
+                logger.error(text, reason, extra=self._named(reason))
 
     def degraded(self) -> bool:
         """Whether the actors are being rebuilt."""

@@ -293,6 +293,7 @@ class Log:
     text: str
     key: str = ""
     session: str = ""
+    source: str = ""
 
 
 # ---- what subscribers are told -------------------------------------------------------------

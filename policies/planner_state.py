@@ -126,8 +126,9 @@ class PlannerState:
         text: str,
         key: str = "",
         session: str = "",
+        source: str = "",
     ) -> None:
-        self.out.append(Log(level, text, key, session))
+        self.out.append(Log(level, text, key, session, source))
 
     @property
     def reloads_on_change(self) -> bool:
