@@ -19,6 +19,7 @@ from pykka._envelope import Envelope
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
 from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
 from prefetch_scheduler.actors.ports import Address
 from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
@@ -401,7 +402,7 @@ class Planner(EngineActor):
             self._answer_host(effect)
 
     def _log(self, effect: Log) -> None:
-        fields = {"prefetch_key": effect.key, "prefetch_session": effect.session}
+        fields = log_fields(key=effect.key, session=effect.session, source=effect.source)
         logger.log(LEVELS[effect.level], "%s", effect.text, extra=fields)
 
     def _answer_host(self, effect: PlannerEffect) -> None:

@@ -1,13 +1,12 @@
 """Reads a configuration from YAML or a mapping, and names every fault with its place."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import attrs
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.yaml_core import LONGEST, Document, Place, read_yaml
 from prefetch_scheduler.policies.config import Config, contradictions, leaves
@@ -22,6 +21,7 @@ from prefetch_scheduler.policies.config_rules import (
 )
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 _LONGEST_WORD = 80  # of a key that a message quotes, or that is compared with the valid ones
@@ -209,6 +209,8 @@ def _groups() -> dict[str, type]:
 def _nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed key most like `name`; else the key of another group that has just that name."""
     word = name[:_LONGEST_WORD].lower().replace("-", "_")
+    import difflib  # only for what is misspelt
+
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     if close:
         return close[0]

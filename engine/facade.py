@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
@@ -18,9 +18,8 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
 from prefetch_scheduler.engine.reads import Reads
-from prefetch_scheduler.engine.recorder import Recorded, recorder_of
-from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
@@ -33,6 +32,9 @@ from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.recorder import Recorded, Recorder
 
 
 class PrefetchEngine(Reads):
@@ -68,7 +70,7 @@ class PrefetchEngine(Reads):
     ) -> None:
         registry = SourceRegistry(sources, expand=expand)
         runtime = Runtime(load_config(config), registry, clock)
-        self._recorder = None if record is None else recorder_of(runtime, record)
+        self._recorder = None if record is None else _recorder_of(runtime, record)
         self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
         super().__init__(runtime, self._default._reading)
@@ -80,6 +82,7 @@ class PrefetchEngine(Reads):
         self._started = False
         self._stopped = False
         self._ended = threading.Event()
+        self._snapshots = SnapshotTaker(runtime, self.health)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -187,6 +190,8 @@ class PrefetchEngine(Reads):
     ) -> Session:
         if self._recorder is None:
             return Session(self._runtime, id_, user, forget=self._forget_session)
+        from prefetch_scheduler.engine.recording_session import RecordingSession
+
         return RecordingSession(
             self._runtime, id_, user, self._recorder, project, forget=self._forget_session
         )
@@ -254,6 +259,17 @@ class PrefetchEngine(Reads):
         """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
         return health_of(self._runtime, started=self._started, stopped=self._stopped)
 
+    def metrics_snapshot(self, *, max_age_s: float = 0.0) -> MetricsSnapshot:
+        """All figures of the engine at one moment, for a dashboard or an exporter.
+
+        Works in every state and never raises; where an actor does not answer it waits some seconds,
+        in the caller's thread. See docs/observability.md.
+
+        Args:
+            max_age_s: real seconds; figures that somebody else has asked for within them will do.
+        """
+        return self._snapshots.take(max_age_s)
+
     def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Call `callback(event)` when something is loaded, fails or is evicted, when an alert is
         raised or cleared, and when a context changes.
@@ -268,7 +284,7 @@ class PrefetchEngine(Reads):
         """
         return self._runtime.subscribers.subscribe(callback)
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> "Recorded | None":
         """What has been recorded so far, and what was lost; None where nothing is."""
         return None if self._recorder is None else self._recorder.recorded()
 
@@ -303,6 +319,12 @@ class PrefetchEngine(Reads):
     def supervisor(self) -> Address:
         """Answers health."""
         return self._runtime.system.supervisor
+
+
+def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":
+    from prefetch_scheduler.engine.recorder import recorder_of  # only where something is recorded
+
+    return recorder_of(runtime, path)
 
 
 def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:

@@ -13,13 +13,14 @@ import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.clock import SystemClock
 from prefetch_scheduler.actors.desk import ChangeDesk, SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import CacheKept, PlannerKept, refuse
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
     PLANNER_CONTROL,
@@ -37,7 +38,6 @@ from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
-from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.held import Held
@@ -46,7 +46,6 @@ from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
-from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
 from prefetch_scheduler.engine.wiring import child_specs
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
@@ -63,6 +62,10 @@ from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEven
 from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.cold_store import ColdStore
+    from prefetch_scheduler.engine.watching import FolderWatch
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -169,13 +172,19 @@ class Runtime:
                 follower.stop(QUERY_S)
             raise
         self.sources.open()
+        logger.info("%s has started", self.system.engine_id, extra=self._named())
 
-    def followers(self) -> list[ColdStore | FolderWatch]:
+    def _named(self, error: str = "") -> dict[str, Any]:
+        return log_fields(engine=self.system.engine_id, error=error)
+
+    def followers(self) -> "list[ColdStore | FolderWatch]":
         return [follower for follower in (self.cold, self.watch) if follower is not None]
 
-    def _folder_watch(self) -> FolderWatch | None:
+    def _folder_watch(self) -> "FolderWatch | None":
         if not self.config.cache.watch:
             return None
+        from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
+
         require_watchdog()
         name = f"prefetch-{self.system.engine_id}-watch"
         return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
@@ -185,10 +194,12 @@ class Runtime:
         pattern = exactly(key)
         self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
 
-    def _cold_store(self) -> ColdStore | None:
+    def _cold_store(self) -> "ColdStore | None":
         rules = self.config.cache
         if rules.cold_store == "memory":
             return None
+        from prefetch_scheduler.engine.cold_store import ColdStore, cold_path  # needs sqlite3
+
         self.cache_kept.restoring = Restoring()
         return ColdStore(
             cold_path(rules.cold_path),
@@ -216,7 +227,8 @@ class Runtime:
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
         if left:
-            logger.warning("threads that did not end: %s", ", ".join(left))
+            logger.warning("threads that did not end: %s", ", ".join(left), extra=self._named())
+        logger.info("%s has stopped", self.system.engine_id, extra=self._named())
         return left
 
     # ---- when actors fail ------------------------------------------------------------------
@@ -232,7 +244,8 @@ class Runtime:
             case State.RUNNING:
                 self._held.release()
             case _:
-                logger.error("the engine is degraded: %s", reason)
+                text = "the engine is degraded: %s"
+                logger.error(text, reason, extra=self._named(reason))
 
     def degraded(self) -> bool:
         """Whether the actors are being rebuilt."""
@@ -344,14 +357,19 @@ class Runtime:
 
     # ---- asking ----------------------------------------------------------------------------
 
-    def ask_metrics(self, query: Any) -> Any:
-        """Ask Metrics once all reads and loads up to now have been counted."""
+    def ask_metrics(self, query: Any, limit_s: float = QUERY_S) -> Any:
+        """Ask Metrics once all reads and loads up to now have been counted.
+
+        Args:
+            query: the question.
+            limit_s: real seconds that each of the actors may take to answer.
+        """
         self.check_running()
         if self.degraded():
             raise self.system.error()
-        self.planner.ask(PlannerStatusQuery(), timeout=QUERY_S)
-        self.cache.ask(Drain(), timeout=QUERY_S)
-        return self.metrics.ask(query, timeout=QUERY_S)
+        self.planner.ask(PlannerStatusQuery(), timeout=limit_s)
+        self.cache.ask(Drain(), timeout=limit_s)
+        return self.metrics.ask(query, timeout=limit_s)
 
     def planner_status(self) -> PlannerStatus | None:
         """How full the planner is; None where it does not run or answer."""

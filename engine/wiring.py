@@ -14,6 +14,7 @@ from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.kept import AskedDemand
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import Demand, Retry
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.notifier import Notifier
@@ -126,4 +127,5 @@ def _pool_down(runtime: "Runtime", address: Address, _delay: float) -> None:
     if culprit is not None:
         runtime.blockers.add(culprit)
         name = runtime.registry.table.infos[culprit].name
-        logger.error("source %r blocks the event loop; its loads get threads", name)
+        fields = log_fields(engine=runtime.system.engine_id, source=name)
+        logger.error("source %r blocks the event loop; its loads get threads", name, extra=fields)

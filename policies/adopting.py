@@ -16,7 +16,7 @@ is one observation that reached some of its averages and not others.
 
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.cache_events import Invalidated
 from prefetch_scheduler.policies.flights import Flight, State
@@ -30,6 +30,7 @@ from prefetch_scheduler.policies.planner_events import Count, PlannerEffect, Sub
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Loaded, PoolReport, UnderWay
 from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause, Pool, Reason
 
 LOST = "its planner was restarted"

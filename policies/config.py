@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.config_fields import (
     choice,
@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.config_fields import (
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import (
     EvictionPolicy,
     Mode,

@@ -6,11 +6,12 @@ by the session's next read of the key, and in vain when the key changes or the s
 
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import PARTITION, matches
 from prefetch_scheduler.policies.read_model import Signs
+from prefetch_scheduler.policies.values import define
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""

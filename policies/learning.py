@@ -5,7 +5,7 @@ become better even while nothing of it is loaded. It is told of reads, changes a
 by the planner, which keeps it over restarts.
 """
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.config import Config
@@ -19,6 +19,7 @@ from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.price import Price
 from prefetch_scheduler.policies.read_model import ReadModel, signs
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
 
 WARM_UP = 40

@@ -9,7 +9,9 @@ Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad
 
 from math import exp, log, log1p, sqrt
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 STEP = 0.3
 MOST = 30.0

@@ -7,11 +7,10 @@ two decimals and None where there was nothing to count (decisions D39, D40); sec
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.outcomes import Outcome, Verdict
 from prefetch_scheduler.policies.snapshot import EngineFigures, Snapshot
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
 from prefetch_scheduler.policies.yaml_text import printable, yaml_text
 

@@ -4,9 +4,10 @@ Prefetching has `max_concurrent_fetches` slots, some of them kept for P0 and P1;
 background loads have limits of their own; demand has its own slots and takes free prefetch slots.
 """
 
-from attrs import Factory, define, field
+from attrs import Factory, field
 
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Pool
 
 PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)
