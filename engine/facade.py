@@ -271,7 +271,7 @@ class PrefetchEngine(Reads):
         Args:
             read_only: True: calling it changes nothing. There is no default, and nothing else is
                 allowed: what changes something is neither called ahead nor served from a cache.
-            name: what keys call it; None: its own name, with a number where that is taken.
+            name: what keys call it, with a number where that is taken; None: its own name.
             max_age_s: seconds for which a result stands for a new call; None: until invalidated.
             version: a quick plain function of the same arguments, called at every read; a result
                 is served for as long as it gives the same.

@@ -68,6 +68,10 @@ class ServedCall:
         """The function."""
         return self._call
 
+    def count_for(self, reads: Reads) -> None:
+        """From now on its calls are those of another session."""
+        self._reads = reads
+
     def key(self, *args: Any, **kwargs: Any) -> str:
         """See `Prefetchable.key`."""
         return self._call.key(*args, **kwargs)
@@ -175,7 +179,7 @@ class Functions:
                 raise ConfigError(f"expected a function, got {type(function).__name__}")
             name: str = terms.name or getattr(function, "__name__", type(function).__name__)
             call = Call(name, function, terms.max_age_s, terms.version, self._why_not(terms))
-            self._source.add(call, numbered=terms.name is None)
+            self._source.add(call)
             result: Prefetchable[P, R] = wrapped(ServedCall(call, reads, self._invalidate))
             return result
 

@@ -67,6 +67,9 @@ THIRD_PARTY = {
 }
 
 EXTRAS = {
+    "engine/hosts/langchain_library.py": {"langchain", "langchain_core"},
+    "engine/hosts/openai_agents_library.py": {"agents"},
+    "engine/hosts/pydantic_ai_library.py": {"pydantic_ai"},
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
     "engine/watching.py": {"watchdog"},
@@ -168,12 +171,19 @@ def test_every_floor_is_typed_for_those_who_import_it(floor: str):
 
 
 @pytest.mark.parametrize(
-    ("module", "package", "extra"), [("http", "httpx2", "http"), ("mcp", "mcp", "mcp")]
+    ("module", "package", "extra"),
+    [
+        ("sources.http", "httpx2", "http"),
+        ("sources.mcp", "mcp", "mcp"),
+        ("hosts.langchain", "langchain", "langchain"),
+        ("hosts.openai_agents", "agents", "openai-agents"),
+        ("hosts.pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package: str, extra: str):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        f"try: import {PACKAGE}.engine.sources.{module}\n"
+        f"try: import {PACKAGE}.engine.{module}\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
@@ -182,6 +192,14 @@ def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package
 
 def test_the_engine_imports_no_extra():
     packages = sorted({name for names in EXTRAS.values() for name in names})
-    code = f"import sys, {PACKAGE}.engine; print([n for n in {packages!r} if n in sys.modules])"
+    code = (
+        f"import sys, {PACKAGE}.engine.hosts;"
+        f" print([name for name in {packages!r} if name in sys.modules])"
+    )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("adapter", ["langchain", "openai_agents", "pydantic_ai"])
+def test_an_adapter_of_a_framework_is_thin(adapter: str):
+    assert len((ROOT / "engine" / "hosts" / f"{adapter}.py").read_text("utf-8").splitlines()) < 150

@@ -123,22 +123,17 @@ class CallSource:
         self._calls: WeakValueDictionary[str, Call] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def add(self, call: Call, *, numbered: bool) -> None:
-        """Serve a function for as long as somebody holds `call`.
-
-        Args:
-            numbered: whether a name that is taken gets a number.
+    def add(self, call: Call) -> None:
+        """Serve a function for as long as somebody holds `call`; a taken name gets a number.
 
         Raises:
-            ConfigError: the name is taken, or cannot be a name.
+            ConfigError: its name cannot be one.
         """
         if not call.name or "?" in call.name:
             raise ConfigError(f"name: {call.name!r} names no function; expected text without '?'")
         with self._lock:
             wanted, number = call.name, 1
             while call.name in self._calls:
-                if not numbered:
-                    raise ConfigError(f"name: there is a function {wanted!r} already; name another")
                 number += 1
                 call.name = f"{wanted}~{number}"
             self._calls[call.name] = call
