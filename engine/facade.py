@@ -4,9 +4,9 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
@@ -19,6 +19,7 @@ from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
+from prefetch_scheduler.engine.prefetchable import MAX_AGE_S, Functions, Prefetchable, Terms
 from prefetch_scheduler.engine.reads import Reads
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
@@ -35,6 +36,9 @@ from prefetch_scheduler.policies.story import StoryLine
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.recorder import Recorded, Recorder
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PrefetchEngine(Reads):
@@ -68,8 +72,10 @@ class PrefetchEngine(Reads):
         expand: Expand | None = None,
         clock: Clock | None = None,
     ) -> None:
-        registry = SourceRegistry(sources, expand=expand)
+        self._functions = Functions()
+        registry = SourceRegistry(self._functions.beside(sources), expand=expand)
         runtime = Runtime(load_config(config), registry, clock)
+        self._functions.attach(runtime)
         self._recorder = None if record is None else _recorder_of(runtime, record)
         self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
@@ -241,6 +247,48 @@ class PrefetchEngine(Reads):
     def report(self) -> Report:
         """See `Session.report`."""
         return self._default.report()
+
+    # ---- functions of the host -------------------------------------------------------------
+
+    def prefetchable(
+        self,
+        *,
+        read_only: bool,
+        name: str | None = None,
+        max_age_s: float | None = MAX_AGE_S,
+        version: Callable[..., Hashable] | None = None,
+        remote: bool = False,
+        session: Session | None = None,
+    ) -> Callable[[Callable[P, R]], Prefetchable[P, R]]:
+        """A decorator: calls of a plain or async function are served through the engine.
+
+        ::
+
+            @engine.prefetchable(read_only=True)
+            def search(query: str) -> str: ...
+
+            engine.submit([Prediction(search.key("locks"), "related_file", 0.8)])
+
+        Its answer may depend on nothing but its arguments and what `max_age_s` and `version` speak
+        of: it is called in other threads, and all who call it with the same arguments share it.
+        Where the engine cannot serve a call, for whatever reason, the function is called directly.
+
+        Args:
+            read_only: True: calling it changes nothing. There is no default, and nothing else is
+                allowed: what changes something is neither called ahead nor served from a cache.
+            name: what keys call it, with a number where that is taken; None: its own name.
+            max_age_s: seconds for which a result stands for a new call; None: until invalidated.
+            version: a quick plain function of the same arguments, called at every read; a result
+                is served for as long as it gives the same.
+            remote: whether calling it leaves this machine: it is called ahead only with
+                `execution.prefetch_remote`.
+            session: the session for which its calls are counted; None: the default one.
+
+        Raises:
+            ConfigError: an argument is wrong, or a source of the host has the kind `call`.
+        """
+        terms = Terms(read_only, name, max_age_s, version, remote=remote)
+        return self._functions.decorator(terms, self if session is None else session)
 
     # ---- the whole engine ------------------------------------------------------------------
 

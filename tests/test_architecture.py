@@ -67,6 +67,9 @@ THIRD_PARTY = {
 }
 
 EXTRAS = {
+    "engine/hosts/langchain_library.py": {"langchain", "langchain_core"},
+    "engine/hosts/openai_agents_library.py": {"agents"},
+    "engine/hosts/pydantic_ai_library.py": {"pydantic_ai"},
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
     "engine/observability/prometheus.py": {"prometheus_client"},
@@ -176,6 +179,9 @@ def test_every_floor_is_typed_for_those_who_import_it(floor: str):
         ("sources.mcp", "mcp", "mcp"),
         ("observability.prometheus", "prometheus_client", "prometheus"),
         ("observability.otel", "opentelemetry", "otel"),
+        ("hosts.langchain", "langchain", "langchain"),
+        ("hosts.openai_agents", "agents", "openai-agents"),
+        ("hosts.pydantic_ai", "pydantic_ai", "pydantic-ai"),
     ],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package: str, extra: str):
@@ -212,3 +218,8 @@ def test_an_engine_that_neither_records_nor_keeps_its_cache_imports_no_code_for_
     modules = imported_by(f"from {PACKAGE}.engine import PrefetchEngine\nPrefetchEngine()")
     parts = ("recorder", "cold_store", "watching", "cli", "simulation", "sources.skills")
     assert modules & {"sqlite3", "gzip", *(f"{PACKAGE}.engine.{part}" for part in parts)} == set()
+
+
+@pytest.mark.parametrize("adapter", ["langchain", "openai_agents", "pydantic_ai"])
+def test_an_adapter_of_a_framework_is_thin(adapter: str):
+    assert len((ROOT / "engine" / "hosts" / f"{adapter}.py").read_text("utf-8").splitlines()) < 150
