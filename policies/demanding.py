@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Withdraw
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority, Reason
+from prefetch_scheduler.policies.worth import with_worth
 
 MOST_RETRIES = 2
 """How often a reader is sent back to the view before its demand is loaded whatever it holds."""
@@ -71,8 +72,9 @@ def _newer_resident(s: PlannerState, stored: str, event: Demand) -> bool:
 
 def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, now: float) -> None:
     if not event.counted:
-        why = session.predicted.get(event.key)
-        s.count(Miss(session.id, event.key, predicted=why is not None, reason=why or ""))
+        known = session.predicted.get(event.key)
+        why = with_worth(*known) if known is not None and known[0] else ""
+        s.count(Miss(session.id, event.key, predicted=known is not None, reason=why))
     flight = Flight(
         id=s.flights.next_id(),
         stored=stored,

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
+from prefetch_scheduler.policies.worth import Worth
 
 
 @frozen
@@ -194,6 +195,8 @@ class Note:
     event: str
     reason: str = ""
     session: str = ""
+    worth: Worth | None = None
+    """How it was weighed: put into words when somebody asks."""
 
 
 SessionEvent = (

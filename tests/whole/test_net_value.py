@@ -3,10 +3,11 @@
 from attrs import evolve
 
 from prefetch_scheduler.policies.config import Config, Execution, Speculation
-from prefetch_scheduler.policies.learning import WARM_UP
 from prefetch_scheduler.policies.metrics_events import Learned
 from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
+from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
+from prefetch_scheduler.policies.weighing import WARM_UP
 from support.virtual import Load, Outcome, World, p
 
 SLOW = Load(seconds=0.5, tokens=200)
@@ -48,8 +49,17 @@ def test_a_predictor_that_was_wrong_is_not_acted_on_and_is_told_why() -> None:
     assert handle.plan is not None
     (item,) = handle.plan.items
     assert (item.lane, item.reason) == (Lane.DEFERRED, Reason.NOT_WORTH_IT)
-    assert "read with probability 0.0" in item.detail
+    assert "read with probability 0.0" in item.explanation
+    assert item.to_dict()["worth"]["chance"] < 0.1
     assert "file:next" not in world.loaded
+    world.read("file:next")
+    world.settle()
+    book = StoryBook()
+    for event in world.events:
+        book.handle(event, 0.0, 0.0)
+    told = {line.event: line.reason for line in book.explain("file:next")}
+    assert told["planned P2 deferred"].startswith("not_worth_it: read with probability 0.0")
+    assert told["miss"].startswith("not_worth_it: read with probability 0.0")
 
 
 def test_what_takes_next_to_no_time_is_not_loaded_ahead_however_certain() -> None:
