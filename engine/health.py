@@ -38,6 +38,9 @@ class Health:
     held_off: Mapping[str, float] = field(factory=dict)
     """Sources that keep failing, of which nothing is loaded ahead -> engine seconds until one load
     is tried again."""
+    held_back: Mapping[str, str] = field(factory=dict)
+    """Sources, or `source, role`, of which nothing is loaded ahead because it was not read -> what
+    was counted, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
@@ -76,6 +79,7 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
         dead_letters=runtime.system.dead_letters.counts(),
         cold_store=_cold_store(runtime),
         held_off=dict(status.held_off) if status is not None else {},
+        held_back=dict(status.held_back) if status is not None else {},
     )
 
 

@@ -68,6 +68,8 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
     if source is not None and moment.weighing is not None:
         weighed = obstacle is None and not pending
         worth = _worth(moment, moment.weighing, item, stored, source.id, weighed and figures)
+        if weighed and s.learning.wasteful.any_open:
+            obstacle, detail = _wasteful(moment, item, source.id, worth)
     return Candidate(
         key=item.key,
         stored=stored,
@@ -123,6 +125,17 @@ def _worth(
         expected, stored, group, confidence, figures.tokens, figures.load_s, factor
     )
     return None if rules.base[role] == Priority.P0 else worth
+
+
+def _wasteful(
+    moment: Moment, item: Merged, source: int, worth: Worth | None
+) -> tuple[Reason | None, str]:
+    """Whether so little of what was predicted so was read that it is left out for a while."""
+    worthless = worth is not None and worth.net_s <= 0
+    if not moment.predicted or worthless or moment.rules.base[item.role] == Priority.P0:
+        return None, ""
+    held = moment.s.learning.held_back((source, item.role.value))
+    return (None, "") if held is None else (Reason.WASTEFUL, held.words())
 
 
 def _obstacle(

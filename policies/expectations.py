@@ -6,7 +6,7 @@ by the session's next read of the key, and in vain when the key changes or the s
 
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
@@ -33,6 +33,15 @@ class Expectation:
     """What was known of it at some of the moments at which it was weighed."""
     repeats: int = 0
     """Predictions of it in a row."""
+
+
+@frozen
+class Unread:
+    """What was loaded ahead."""
+
+    tokens: int
+    group: Group
+    """Whose prediction it was; without a role: nobody's."""
 
 
 @define(eq=False)
@@ -72,8 +81,8 @@ class SessionExpectations:
     """Cache key -> times read."""
     changed: set[str] = field(init=False, factory=set)
     """Keys that changed since they were read."""
-    unread: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
-    """Cache key -> tokens of what was loaded ahead and not read yet."""
+    unread: "dict[str, Unread]" = field(init=False, factory=dict)
+    """Cache key -> what was loaded ahead and not read yet."""
 
     def expect(self, stored: str, source: int, now: float) -> Expectation:
         """The key's expectation, opened where there is none."""

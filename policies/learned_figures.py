@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from prefetch_scheduler.policies.calibration import Reliability
+from prefetch_scheduler.policies.wasteful import HeldBack
 
 
 @frozen
@@ -21,3 +22,5 @@ class LearnedFigures:
     """Mean seconds from a prediction to its read."""
     reliability: tuple[Reliability, ...]
     """Stated confidences against how often they came true."""
+    held_back: tuple[HeldBack, ...] = ()
+    """Sources and roles of which nothing is loaded ahead, since next to nothing of it was read."""

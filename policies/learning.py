@@ -7,13 +7,19 @@ by the planner, which keeps it over restarts.
 
 from attrs import define, field
 
-from prefetch_scheduler.policies.calibration import Calibration
+from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.config import Config
-from prefetch_scheduler.policies.expectations import Expectation, Holders, SessionExpectations
+from prefetch_scheduler.policies.expectations import (
+    Expectation,
+    Holders,
+    SessionExpectations,
+    Unread,
+)
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.price import Price
 from prefetch_scheduler.policies.read_model import ReadModel
+from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
 from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
 
 FIRST_LEAD_S = 5.0
@@ -48,6 +54,9 @@ class Learning:
     lead: Lead = field(init=False, factory=Lead)
     models: dict[int, ReadModel] = field(init=False, factory=dict)
     """By source."""
+    wasteful: Wasteful = field(init=False, factory=Wasteful)
+    turned: "list[tuple[Group, HeldBack | None]]" = field(init=False, factory=list)
+    """Whose breakers have opened, or closed (None), since the planner looked last."""
     _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
     _holders: Holders = field(init=False, factory=Holders)
     _horizon_s: float = field(init=False)
@@ -95,9 +104,9 @@ class Learning:
         known = self._sessions.get(session)
         if known is None:
             return
-        tokens = known.unread.pop(stored, None)
-        if tokens is not None:
-            self.price.settle(tokens, wasted=False)
+        ahead = known.unread.pop(stored, None)
+        if ahead is not None:
+            self._settle(ahead, used=True)
         expected = known.note_read(stored)
         if expected is not None:
             if expected.stated:
@@ -127,35 +136,60 @@ class Learning:
             return
         for expected in known.open.values():
             self._learn(expected, read=False)
-        for tokens in known.unread.values():
-            self.price.settle(tokens, wasted=True)
+        for ahead in known.unread.values():
+            self._settle(ahead, used=False)
         known.close()
         self.familiar.note(known.project, known.reads)
 
     def _learn(self, expected: Expectation, *, read: bool) -> None:
         for group, stated in zip(expected.groups, expected.stated, strict=True):
             self.calibration.observe(group, stated, read=read)
+        if self.wasteful.any_open and expected.groups:
+            for who in _whose(expected.groups[-1]):
+                if self.wasteful.came(who, true=read):
+                    self.turned.append((who, None))
         model = self._model(expected.source)
         for example in expected.examples:
             model.learn(example, read=read)
 
     # ---- what it cost -----------------------------------------------------------------------
 
-    def loaded(self, session: str, stored: str, tokens: int) -> None:
-        """Something was loaded ahead, and is resident unread."""
-        if session in self._sessions:
-            unread = self._sessions[session].unread
-            self.left(session, stored)
-            unread[stored] = tokens
+    def loaded(self, session: str, stored: str, group: Group, tokens: int) -> None:
+        """Something was loaded ahead, and is resident unread.
+
+        Args:
+            session: for whom.
+            stored: its cache key.
+            group: source and role of its prediction; no role: nobody predicted it.
+            tokens: its size.
+        """
+        known = self._sessions.get(session)
+        if known is None:
+            self._settle(Unread(tokens, group), used=False)
         else:
-            self.price.settle(tokens, wasted=True)
+            self.left(session, stored)
+            known.unread[stored] = Unread(tokens, group)
+
+    def used(self, group: Group, tokens: int) -> None:
+        """A reader came for something that was still being loaded ahead."""
+        self._settle(Unread(tokens, group), used=True)
 
     def left(self, session: str, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
         known = self._sessions.get(session)
-        tokens = known.unread.pop(stored, None) if known is not None else None
-        if tokens is not None:
-            self.price.settle(tokens, wasted=True)
+        ahead = known.unread.pop(stored, None) if known is not None else None
+        if ahead is not None:
+            self._settle(ahead, used=False)
+
+    def given_up(self, tokens: int) -> None:
+        """A load ahead was cancelled or overtaken: a waste, which says nothing of who predicted."""
+        self.price.settle(tokens, wasted=True)
+
+    def _settle(self, ahead: Unread, *, used: bool) -> None:
+        self.price.settle(ahead.tokens, wasted=not used)
+        for who in _whose(ahead.group):
+            if self.wasteful.loaded(who, used=used):
+                self.turned.append((who, self.wasteful.held(who)))
 
     def figures(self) -> LearnedFigures:
         """What is reported of it."""
@@ -167,9 +201,17 @@ class Learning:
             kept=price.kept,
             lead_s=self.lead.mean_s,
             reliability=self.calibration.table(),
+            held_back=self.wasteful.open(),
         )
 
     # ---- looking in -------------------------------------------------------------------------
+
+    def held_back(self, group: Group) -> HeldBack | None:
+        """The breaker that keeps a load ahead from being planned, if one does."""
+        for who in _whose(group):
+            if self.wasteful.holds(who):
+                return self.wasteful.held(who)
+        return None
 
     @property
     def experienced(self) -> bool:
@@ -186,3 +228,9 @@ class Learning:
         if found is None:
             found = self._sessions[session] = SessionExpectations(self._holders)
         return found
+
+
+def _whose(group: Group) -> tuple[Group, ...]:
+    """The breakers that one prediction counts with: its role's and its source's."""
+    source, role = group
+    return (group, (source, "")) if role else (group,)
