@@ -102,6 +102,8 @@ class PlannerStatus:
     """Plans that wait for the sources' own estimates, or are being made in steps."""
     held_off: dict[str, float] = field(factory=dict)
     """Sources that keep failing -> engine seconds until something is loaded ahead from them."""
+    held_back: dict[str, str] = field(factory=dict)
+    """Sources, or `source, role`, whose loads ahead were wasted -> what was counted, in words."""
 
 
 @frozen

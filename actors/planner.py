@@ -503,4 +503,8 @@ class Planner(EngineActor):
             next_deadline=self.machine.next_deadline(),
             pending=len(state.pending),
             held_off={names[s]: left for s, left in state.breakers.open(self.now).items()},
+            held_back={
+                f"{names[h.source]}, {h.role}" if h.role else names[h.source]: h.words()
+                for h in state.learning.wasteful.open()
+            },
         )

@@ -41,6 +41,9 @@ class Health:
     is tried again."""
     running: Mapping[str, int] = field(factory=dict)
     """Pool -> loads that hold one of its slots."""
+    held_back: Mapping[str, str] = field(factory=dict)
+    """Sources, or `source, role`, of which nothing is loaded ahead because it was not read -> what
+    was counted, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
@@ -80,6 +83,7 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
         cold_store=_cold_store(runtime),
         held_off=dict(status.held_off) if status is not None else {},
         running={str(p): n for p, n in status.running.items()} if status is not None else {},
+        held_back=dict(status.held_back) if status is not None else {},
     )
 
 

@@ -72,7 +72,7 @@ def child_specs(runtime: "Runtime") -> Iterable[ChildSpec]:
     yield ChildSpec(address=runtime.notifier, start=notifier)
     yield ChildSpec(address=runtime.metrics, start=metrics)
     yield ChildSpec(address=runtime.cache, start=cache)
-    yield ChildSpec(address=runtime.planner, start=planner, on_down=partial(_planner_down, runtime))
+    yield ChildSpec(address=runtime.planner, start=planner, on_down=partial(planner_down, runtime))
     for pool, address in runtime.pools.items():
         yield ChildSpec(
             address=address,
@@ -107,7 +107,7 @@ def _pool_starter(runtime: "Runtime", pool: Pool) -> Callable[[Any], Any]:
     return start
 
 
-def _planner_down(runtime: "Runtime", delay: float) -> None:
+def planner_down(runtime: "Runtime", delay: float) -> None:
     """Readers do not wait through a back-off; one restart at once they do not notice."""
     runtime.planner_kept.release(runtime.planner)
     if delay <= runtime.care.patience_s:

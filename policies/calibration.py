@@ -35,9 +35,6 @@ class _Bin:
         if self.count > MEMORY:
             self.count, self.stated, self.read = self.count / 2, self.stated / 2, self.read / 2
 
-    def chance(self, prior: float) -> float:
-        return (self.read + PRIOR * prior) / (self.count + PRIOR)
-
 
 def bin_of(stated: float) -> int:
     """Which of the ten bins a stated confidence falls into."""
@@ -71,10 +68,14 @@ class Calibration:
 
     def chance(self, group: Group, stated: float) -> float:
         """The probability that an item stated so is read while its content is good."""
-        place = bin_of(stated)
-        pooled = self._all[place].chance(stated)
+        place = int(stated * BINS) if stated < 1 else BINS - 1
+        every = self._all[place]
+        pooled = (every.read + PRIOR * stated) / (every.count + PRIOR)
         bins = self._groups.get(group)
-        return pooled if bins is None else bins[place].chance(pooled)
+        if bins is None:
+            return pooled
+        own = bins[place]
+        return (own.read + PRIOR * pooled) / (own.count + PRIOR)
 
     def observe(self, group: Group, stated: float, *, read: bool, times: int = 1) -> None:
         """What was predicted so, so many times, was read, or came to its end unread."""

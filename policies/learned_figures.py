@@ -2,6 +2,7 @@
 
 from prefetch_scheduler.policies.calibration import Reliability
 from prefetch_scheduler.policies.values import frozen
+from prefetch_scheduler.policies.wasteful import HeldBack
 
 
 @frozen
@@ -20,3 +21,5 @@ class LearnedFigures:
     """Mean seconds from a prediction to its read."""
     reliability: tuple[Reliability, ...]
     """Stated confidences against how often they came true."""
+    held_back: tuple[HeldBack, ...] = ()
+    """Sources and roles of which nothing is loaded ahead, since next to nothing of it was read."""

@@ -102,6 +102,7 @@ def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, no
             s.slots.release(pool, item.id)
             s.flights.mark_stuck(flight)
             if flight.state is not State.GONE:
+                s.estimator.given_up(flight.source.id, now - flight.asked_at)
                 seconds = flight.source.load_timeout_s or s.config.execution.load_timeout_s
                 attempt_failed(s, flight, f"not loaded within {seconds:g} s", now, late=True)
         case Ended():
@@ -183,7 +184,7 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
     if flight.prefetch_id and not flight.used:
         flight.used = True
         s.count(PrefetchUsed(flight.prefetch_id, waiter.session, now - waiter.since))
-        s.learning.price.settle(flight.tokens, wasted=False)
+        s.learning.used(flight.group, flight.tokens)
 
 
 def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
@@ -208,7 +209,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     flight.tokens = tokens
     if flight.overtaken:
         if flight.prefetch_id and not flight.used:
-            s.learning.price.settle(tokens, wasted=True)
+            s.learning.given_up(tokens)
         overtaken(s, flight, now)
         return
     entry = _entry(s, flight, result, now)
@@ -219,7 +220,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     flight.state = State.STORING
     flight.entry = entry
     if entry.prefetch_id:
-        s.learning.loaded(owner, flight.stored, tokens)
+        s.learning.loaded(owner, flight.stored, flight.group, tokens)
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
     told = ResourceLoaded(
         flight.key, owner, tokens, flight.cause, flight.source.name, result.load_s, s.wall
@@ -293,6 +294,15 @@ def superseded(s: PlannerState, flight: Flight) -> None:
         s.flights.detach(flight)
     else:
         ending.cancel(s, flight, Reason.REPLACED)
+
+
+def afresh(s: PlannerState, flight: Flight, now: float) -> None:
+    """Load for readers anew what is overdue, instead of waiting for it any longer."""
+    if flight.prefetch_id and not flight.used:
+        s.count(PrefetchCancelled(flight.prefetch_id, Reason.OVERDUE))
+        s.learning.given_up(flight.tokens)
+    ending.give_up_load(s, flight)
+    again(s, flight, now, demand=True)
 
 
 def again(

@@ -231,8 +231,9 @@ def _rated(
         priority = rating.priority
         worth = c.worth
         if worth is not None:
-            net_s = worth.net_s
-            value, worthy = max(0.0, net_s), net_s > 0
+            net_s = worth.gain_s - worth.cost_s
+            worthy = net_s > 0
+            value = net_s if worthy else 0.0
         else:
             worthy = confidence >= least
             if value is None:
@@ -270,7 +271,7 @@ def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
     if c.obstacle is not None:
         return Lane.SKIPPED, c.obstacle, c.detail
     if c.worth is not None:
-        return Lane.DEFERRED, Reason.NOT_WORTH_IT, c.worth.words()
+        return Lane.DEFERRED, Reason.NOT_WORTH_IT, ""
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
 

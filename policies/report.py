@@ -183,6 +183,10 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
         "waste_lately": rate(figures.wasted),
         "promise_kept": figures.kept,
         "lead_s": seconds(figures.lead_s),
+        "held_back": [
+            {"source": held.source, "role": held.role, "why": held.words()}
+            for held in figures.held_back
+        ],
         "reliability": [
             {
                 "source": row.source,

@@ -9,6 +9,7 @@ from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.outcomes import clip
 from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.worth import Worth, with_worth
 from prefetch_scheduler.policies.yaml_text import printable
 
 LINES = 32
@@ -44,8 +45,15 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
-_Line = tuple[float, float, str, str, str]
-"""The fields of a `StoryLine`: many more are written down than are ever read."""
+_Line = tuple[float, float, str, str, str, Worth | None]
+"""The fields of a `StoryLine`, and how what it tells of was weighed: many more are written down
+than are ever read."""
+
+
+def _line(
+    at: float, wall: float, event: str, reason: str, session: str, worth: Worth | None
+) -> StoryLine:
+    return StoryLine(at, wall, event, with_worth(reason, worth), session)
 
 
 @define(eq=False)
@@ -62,17 +70,18 @@ class StoryBook:
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
+        worth = event.worth if isinstance(event, ev.Note) else None
         for key, session, name, reason in self._told(event):
-            self._tell(public_key(key), (now, wall, name, clip(reason), session))
+            self._tell(public_key(key), (now, wall, name, clip(reason), session, worth))
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(StoryLine(*line) for line in self._stories.get(key, ()))
+        return tuple(_line(*line) for line in self._stories.get(key, ()))
 
     def latest(self, count: int) -> tuple[tuple[str, StoryLine], ...]:
         """`(key, line)` of the newest lines, newest last; at most `LATEST`."""
         newest = list(self._latest)[-count:] if count > 0 else []
-        return tuple((key, StoryLine(*line)) for key, line in newest)
+        return tuple((key, _line(*line)) for key, line in newest)
 
     def __len__(self) -> int:
         return len(self._stories)
