@@ -41,6 +41,9 @@ class Health:
     is tried again."""
     running: Mapping[str, int] = field(factory=dict)
     """Pool -> loads that hold one of its slots."""
+    monitor: str = "off"
+    """The socket on which `prefetch-scheduler top` finds the engine; `off`: none is wanted; else
+    why it is not open."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
