@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from prefetch_scheduler.engine.monitor import place
 from prefetch_scheduler.engine.monitor.place import MonitorError
+from prefetch_scheduler.policies.errors import InvalidPrediction, UnknownKind
 
 PATIENCE_S = 10.0
 """Real seconds that an engine may take to answer."""
@@ -59,6 +60,7 @@ class MonitorClient:
         """The engine's answer to one request.
 
         Raises:
+            InvalidPrediction: there can be no such resource.
             MonitorError: it refuses, has ended, does not answer in time, or speaks otherwise.
         """
         try:
@@ -73,9 +75,11 @@ class MonitorClient:
             if answer["ok"] is True:
                 result: dict[str, Any] = answer["result"]
                 return result
-            error = str(answer["error"])
+            error, kind = str(answer["error"]), answer.get("type")
         except (ValueError, KeyError, TypeError):
             raise MonitorError(f"{self.path}: does not speak as an engine's monitor does") from None
+        if kind in (InvalidPrediction.__name__, UnknownKind.__name__):
+            raise InvalidPrediction(error)  # what was asked for is to be mended
         raise MonitorError(error)
 
     def _line(self) -> bytes:

@@ -236,7 +236,7 @@ class MonitorServer:
         try:
             return {"ok": True, "result": self._answer(request)}
         except PrefetchError as error:
-            return {"ok": False, "error": str(error)}
+            return {"ok": False, "error": str(error), "type": type(error).__name__}
         except Exception as error:
             logger.exception("the monitor could not answer")
             return {"ok": False, "error": f"internal error: {type(error).__name__}"}

@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
+from prefetch_scheduler.engine import (
+    CallableSource,
+    InvalidPrediction,
+    Prediction,
+    PrefetchEngine,
+)
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.monitor import client as monitor_client
 from prefetch_scheduler.engine.monitor import place, server
@@ -220,7 +225,7 @@ def test_it_answers_status_report_and_story(engine: PrefetchEngine, folder: Path
         assert [line["event"] for line in story] == [
             line.event for line in engine.explain("k:ahead")
         ]
-        with pytest.raises(MonitorError, match="no source serves the kind 'x'"):
+        with pytest.raises(InvalidPrediction, match="no source serves the kind 'x'"):
             client.ask("explain", key="x:y")
 
 
@@ -252,6 +257,7 @@ def unopened() -> server.MonitorServer:
     return server.MonitorServer("off", "engine0", Answers(PrefetchEngine(), "engine0").answer)
 
 
+@settings(max_examples=50)
 @given(st.one_of(st.binary(), st.recursive(st.none() | st.text() | st.floats(), st.lists)))
 def test_whatever_is_sent_is_answered_in_one_line_of_json(sent: object):
     served = unopened()

@@ -68,7 +68,7 @@ def test_a_snapshot_has_the_reports_figures_the_pools_and_the_layers(engine: Pre
     assert set(plain["pools"]) == {"p0", "p1", "p2", "p3", "demand"}
     assert all(pool["running"] == pool["waiting"] == 0 for pool in plain["pools"].values())
     assert sum(layer["entries"] for layer in plain["layers"].values()) == 2
-    assert plain["engine"]["sessions_live"] == 1
+    assert plain["sessions_live"] == 1
 
 
 def test_a_load_under_way_is_seen_in_its_pool():
