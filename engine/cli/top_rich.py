@@ -103,15 +103,18 @@ def _table(table: Table, rows: int | None) -> RichTable:
             no_wrap=True,
             overflow="ellipsis",
         )
+    barred = [any(row[i].share is not None for row in table.rows) for i in range(len(spaces))]
     for row in table.rows[:rows]:
-        drawn.add_row(*(_drawn(cell, space) for cell, space in zip(row, spaces, strict=True)))
+        cells = zip(row, spaces, barred, strict=True)
+        drawn.add_row(*(_drawn(cell, space if bar else 0) for cell, space, bar in cells))
     return drawn
 
 
 def _drawn(cell: Cell, width: int = 0) -> Text:
+    """The cell's text, of at least so many characters, and its bar."""
     style = _STYLES[cell.tone]
     if cell.share is None:
-        return Text(cell.text, style=style)
+        return Text(cell.text.rjust(width), style=style)
     filled = round(cell.share * _BAR)
     return Text.assemble(
         (f"{cell.text:>{width}} ", style),

@@ -226,7 +226,7 @@ def _troubles(status: Status) -> Table:
         rows.append((Cell("source", Tone.WARN), Cell(printable(source)), Cell(told)))
     for source, count in health["stuck_loads"].items():
         if count:
-            told = f"{count} loads past their time have not ended"
+            told = f"loads past their time that have not ended: {count}"
             rows.append((Cell("source", Tone.WARN), Cell(printable(source)), Cell(told)))
     return Table("alerts", ("what", "where", "why"), tuple(rows), empty="none")
 

@@ -216,7 +216,7 @@ def test_alerts_actors_and_sources_in_trouble_are_shown(status: dict[str, Any]):
     assert "cache_hit_rate is 0.10, past 0.5" in text
     assert "restarting, 2 restarts: KeyError" in text
     assert "keeps failing; tried again in 12 s" in text
-    assert "3 loads past their time" in text
+    assert "loads past their time that have not ended: 3" in text
     assert "\x1b" not in text
     assert "fine" not in text
 
