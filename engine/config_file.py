@@ -9,7 +9,7 @@ import attrs
 from attrs import field
 
 from prefetch_scheduler.engine.yaml_core import LONGEST, Document, Place, read_yaml
-from prefetch_scheduler.policies.config import Config, contradictions, leaves
+from prefetch_scheduler.policies.config import SOCKET_WORDS, Config, contradictions, leaves
 from prefetch_scheduler.policies.config_rules import (
     KeyList,
     KeyLists,
@@ -104,11 +104,16 @@ def _checked(document: Document, name: str | None) -> Config:
 
 def _from_folder(config: Config, folder: str) -> Config:
     """The same with its paths relative to the folder of its file, `~` being a home folder."""
-    path = config.cache.cold_path
-    if path == Config().cache.cold_path and config.cache.cold_store == "memory":
-        return config  # nobody has written it, and nobody uses it
-    path = os.path.join(folder, os.path.expanduser(path))
-    return attrs.evolve(config, cache=attrs.evolve(config.cache, cold_path=path))
+    path, socket = config.cache.cold_path, config.monitor.socket
+    if path != Config().cache.cold_path or config.cache.cold_store != "memory":
+        path = os.path.join(folder, os.path.expanduser(path))  # somebody has written or uses it
+    if socket not in SOCKET_WORDS:
+        socket = os.path.join(folder, os.path.expanduser(socket))
+    return attrs.evolve(
+        config,
+        cache=attrs.evolve(config.cache, cold_path=path),
+        monitor=attrs.evolve(config.monitor, socket=socket),
+    )
 
 
 def _error(name: str | None, faults: list[tuple[Place, str]]) -> ConfigError:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
+from attrs import evolve
+
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
 from prefetch_scheduler.actors.ports import Clock
@@ -35,6 +37,7 @@ from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
 
 if TYPE_CHECKING:
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
     from prefetch_scheduler.engine.recorder import Recorded, Recorder
 
 P = ParamSpec("P")
@@ -89,6 +92,7 @@ class PrefetchEngine(Reads):
         self._stopped = False
         self._ended = threading.Event()
         self._snapshots = SnapshotTaker(runtime, self.health)
+        self._monitor = _monitor_of(self, runtime)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -108,6 +112,8 @@ class PrefetchEngine(Reads):
             self._started = True
         self._runtime.start()
         self._default.trigger(events.SessionStarted())
+        if self._monitor is not None:
+            self._monitor.start()
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -128,10 +134,14 @@ class PrefetchEngine(Reads):
                 self._ended.wait(limit)
             return
         deadline = time.monotonic() + limit
+        if self._monitor is not None:
+            self._monitor.end()
         try:
             if self._recorder is not None:
                 self._recorder.close(limit / 2)
             self._runtime.stop(max(0.0, deadline - time.monotonic()))
+            if self._monitor is not None:  # it may have waited for an answer of the actors
+                self._monitor.stop(max(0.0, deadline - time.monotonic()))
         finally:
             self._ended.set()
 
@@ -305,7 +315,12 @@ class PrefetchEngine(Reads):
 
     def health(self) -> Health:
         """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
-        return health_of(self._runtime, started=self._started, stopped=self._stopped)
+        found = health_of(self._runtime, started=self._started, stopped=self._stopped)
+        monitor = self._monitor
+        if monitor is None:
+            return found
+        where = f"not open: {monitor.reason}" if monitor.path is None else str(monitor.path)
+        return evolve(found, monitor=where)
 
     def metrics_snapshot(self, *, max_age_s: float = 0.0) -> MetricsSnapshot:
         """All figures of the engine at one moment, for a dashboard or an exporter.
@@ -367,6 +382,17 @@ class PrefetchEngine(Reads):
     def supervisor(self) -> Address:
         """Answers health."""
         return self._runtime.system.supervisor
+
+
+def _monitor_of(engine: PrefetchEngine, runtime: Runtime) -> "MonitorServer | None":
+    setting = runtime.config.monitor.socket
+    if setting == "off":
+        return None
+    from prefetch_scheduler.engine.monitor.answers import Answers
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
+
+    name = runtime.system.engine_id
+    return MonitorServer(setting, name, Answers(engine, name).answer)
 
 
 def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":

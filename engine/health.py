@@ -44,6 +44,9 @@ class Health:
     held_back: Mapping[str, str] = field(factory=dict)
     """Sources, or `source, role`, of which nothing is loaded ahead because it was not read -> what
     was counted, in words."""
+    monitor: str = "off"
+    """The socket on which `prefetch-scheduler top` finds the engine; `off`: none is wanted; else
+    why it is not open."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""

@@ -290,6 +290,21 @@ class Recording:
     )
 
 
+SOCKET_WORDS = ("off", "auto")
+"""Values of `monitor.socket` that are no path."""
+
+
+@frozen(kw_only=True)
+class MonitorRules:
+    """Whether other programs of the same user may look at the engine."""
+
+    socket: str = text(
+        "off",
+        "where `prefetch-scheduler top` finds the engine: off (nowhere), auto (in the user's folder"
+        " of such sockets), or the path of a socket, relative to the configuration's folder",
+    )
+
+
 @frozen(kw_only=True)
 class Config:
     """The effective configuration of one engine.
@@ -352,6 +367,10 @@ class Config:
     )
     recording: Recording = field(
         factory=Recording, metadata=group(Recording, "how sessions are recorded, if they are")
+    )
+    monitor: MonitorRules = field(
+        factory=MonitorRules,
+        metadata=group(MonitorRules, "whether other programs of the same user may look on"),
     )
 
     @property

@@ -70,6 +70,8 @@ EXTRAS = {
     "engine/hosts/langchain_library.py": {"langchain", "langchain_core"},
     "engine/hosts/openai_agents_library.py": {"agents"},
     "engine/hosts/pydantic_ai_library.py": {"pydantic_ai"},
+    "engine/cli/top_command.py": {"rich"},
+    "engine/cli/top_rich.py": {"rich"},
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
     "engine/observability/prometheus.py": {"prometheus_client"},

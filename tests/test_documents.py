@@ -1,16 +1,21 @@
 """The documents hold what they say: examples run, and the table of statements names real tests."""
 
+import argparse
 import ast
 import inspect
+import itertools
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from prefetch_scheduler.actors import messages
+from prefetch_scheduler.actors.log_fields import LogFields
 from prefetch_scheduler.engine import CallableSource, FileSource, SkillSource
+from prefetch_scheduler.engine.cli.main import parser
+from prefetch_scheduler.engine.observability.instruments import INSTRUMENTS
 from prefetch_scheduler.engine.sources.git import GitSource
 from prefetch_scheduler.engine.sources.http import HttpSource
 from prefetch_scheduler.engine.sources.mcp import McpServer, _McpKind
@@ -18,6 +23,13 @@ from prefetch_scheduler.policies.config import Config, leaves
 from prefetch_scheduler.policies.vocabulary import Reason, Role
 from support.documents import ROOT, python_blocks, run
 from support.repositories import Repository
+
+
+def command_names() -> set[str]:
+    """The program's commands."""
+    [commands] = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return set(commands.choices)
+
 
 SPECIFICATION = ROOT / "docs" / "specification.md"
 SOURCE_PAGES = {
@@ -27,7 +39,7 @@ SOURCE_PAGES = {
     "agent-skills.md": (),
 }
 EXAMPLES = [
-    *(ROOT / "docs" / "messages.md", ROOT / "docs" / "sources.md"),
+    *(ROOT / "docs" / name for name in ("messages.md", "sources.md", "observability.md")),
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 
@@ -250,3 +262,50 @@ def test_a_sources_page_names_its_options_and_no_others(page: str):
 
 def _parameters(cls: type) -> tuple[str, ...]:
     return tuple(inspect.signature(cls).parameters)
+
+
+# ---- observability ---------------------------------------------------------------------------
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    """The cells of the table whose heading's first cell this is."""
+    lines = (ROOT / "docs" / page).read_text("utf-8").splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[begin + 2 :])
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table]
+
+
+def test_the_observability_page_names_every_instrument_as_it_is():
+    told = [
+        [
+            f"`prefetch.{each.name}`",
+            str(each.shape),
+            f"`{each.unit}`",
+            ", ".join(f"`prefetch.{name}`" for name in each.attributes),
+            each.about,
+        ]
+        for each in INSTRUMENTS
+    ]
+    assert rows_of("observability.md", "instrument") == told
+
+
+def test_the_observability_page_names_every_field_of_log_records():
+    text = " ".join(cell for row in rows_of("observability.md", "field") for cell in row)
+    fields = set(get_type_hints(LogFields))
+    assert set(re.findall(r"`prefetch_(\w+)`", text)) == fields
+
+
+def test_the_observability_page_names_every_logger():
+    told = {row[0].strip("`") for row in rows_of("observability.md", "logger")}
+    used = set()
+    for path in (*(ROOT / "engine").rglob("*.py"), *(ROOT / "actors").rglob("*.py")):
+        for name in re.findall(r"getLogger\(([^)]+)\)", path.read_text("utf-8")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            below = module if name == "__name__" else name.strip('"').partition(".")[2]
+            used.add(below.rpartition(".")[0] + ".*" if name == "__name__" else below)
+    assert used - {""} == told
+
+
+@pytest.mark.parametrize("command", sorted(command_names()))
+def test_the_command_line_page_names_every_command(command: str):
+    assert any(row[0].startswith(f"`{command}") for row in rows_of("command-line.md", "command"))

@@ -38,11 +38,12 @@ def metric_name(instrument: Instrument) -> str:
 
 
 class PrefetchCollector(Collector):
-    """What a registry collects from one engine.
+    """What a registry collects from one engine, or from several.
 
     Args:
-        engine: in any state; where it does not run, `prefetch_up` is 0 and counts stand still.
-        labels: labels for all its samples, e.g. to tell several engines of a process apart.
+        engine: in any state; where it does not run, `prefetch_up` is 0 and counts stand still. Of
+            several, each by a name, which is its label `engine`.
+        labels: labels for all its samples.
         max_age_s: real seconds; scrapes within them share one snapshot.
 
     Raises:
@@ -51,16 +52,23 @@ class PrefetchCollector(Collector):
 
     def __init__(
         self,
-        engine: PrefetchEngine,
+        engine: PrefetchEngine | Mapping[str, PrefetchEngine],
         *,
         labels: Mapping[str, str] | None = None,
         max_age_s: float = 0.0,
     ) -> None:
-        self._engine = engine
-        self._labels = dict(labels or {})
-        self._max_age_s = max_age_s
+        fixed = dict(labels or {})
         own = {name for instrument in INSTRUMENTS for name in instrument.attributes}
-        for name in self._labels:
+        self._names: tuple[str, ...] = tuple(fixed)
+        self._engines: list[tuple[tuple[str, ...], PrefetchEngine]]
+        if isinstance(engine, PrefetchEngine):
+            self._engines = [(tuple(fixed.values()), engine)]
+        else:
+            own.add("engine")
+            self._names = (*fixed, "engine")
+            self._engines = [((*fixed.values(), name), each) for name, each in engine.items()]
+        self._max_age_s = max_age_s
+        for name in fixed:
             if not _LABEL.fullmatch(name) or name.startswith("__"):
                 raise ValueError(f"label {name!r}: expected letters, digits and underscores")
             if name in own:
@@ -75,15 +83,18 @@ class PrefetchCollector(Collector):
 
     def collect(self) -> Iterator[Any]:
         """The families with their samples of now."""
-        snapshot = self._engine.metrics_snapshot(max_age_s=self._max_age_s)
-        constant = tuple(self._labels.values())
+        taken = [
+            (values, engine.metrics_snapshot(max_age_s=self._max_age_s))
+            for values, engine in self._engines
+        ]
         for instrument in INSTRUMENTS:
             family = self._family(instrument)
-            for values, figure in instrument.read(snapshot):
-                family.add_metric((*constant, *values), figure)
+            for constant, snapshot in taken:
+                for values, figure in instrument.read(snapshot):
+                    family.add_metric((*constant, *values), figure)
             yield family
 
     def _family(self, instrument: Instrument) -> Any:
         make = CounterMetricFamily if instrument.shape is Shape.COUNTER else GaugeMetricFamily
-        labels = (*self._labels, *instrument.attributes)
+        labels = (*self._names, *instrument.attributes)
         return make(metric_name(instrument), instrument.about, labels=labels)

@@ -71,7 +71,7 @@ class MetricsSnapshot:
     def to_dict(self) -> dict[str, Any]:
         """Plain data that JSON can hold. Rates are None where there was nothing to count."""
         report = Report(self.figures)
-        engine = report.body().get("engine", {})
+        engine = self.figures.engine
         return {
             "wall": round(self.wall, 3),
             "health": self.health.to_dict(),
@@ -101,7 +101,8 @@ class MetricsSnapshot:
                 for session, breaches in self.alerts.items()
                 for breach in breaches
             ],
-            "engine": engine,
+            "sessions_live": 0 if engine is None else engine.sessions_live,
+            "dropped": dict(self.counts.dropped),
         }
 
 

@@ -68,7 +68,7 @@ def test_a_snapshot_has_the_reports_figures_the_pools_and_the_layers(engine: Pre
     assert set(plain["pools"]) == {"p0", "p1", "p2", "p3", "demand"}
     assert all(pool["running"] == pool["waiting"] == 0 for pool in plain["pools"].values())
     assert sum(layer["entries"] for layer in plain["layers"].values()) == 2
-    assert plain["engine"]["sessions_live"] == 1
+    assert plain["sessions_live"] == 1
 
 
 def test_a_load_under_way_is_seen_in_its_pool():
@@ -176,21 +176,21 @@ def test_every_family_has_help_and_type(engine: PrefetchEngine):
         assert f"# TYPE {name}{total} {instrument.shape}\n" in text
 
 
-def test_two_engines_of_a_process_are_told_apart_by_a_label(engine: PrefetchEngine):
+def test_several_engines_of_a_process_are_told_apart_by_a_label(engine: PrefetchEngine):
     registry = CollectorRegistry()
-    registry.register(PrefetchCollector(engine, labels={"engine": "one"}))
+    engines = {"one": engine, "two": new_engine()}
+    registry.register(PrefetchCollector(engines, labels={"host": "h"}))
+    found = scraped(registry)
+    assert found["prefetch_up", (("engine", "one"), ("host", "h"))] == 1
+    assert found["prefetch_up", (("engine", "two"), ("host", "h"))] == 0
     with pytest.raises(ValueError, match="Duplicated timeseries"):
-        registry.register(PrefetchCollector(engine, labels={"engine": "two"}))
-    other = CollectorRegistry()
-    other.register(PrefetchCollector(new_engine(), labels={"engine": "two"}))
-    assert scraped(registry)["prefetch_up", (("engine", "one"),)] == 1
-    assert scraped(other)["prefetch_up", (("engine", "two"),)] == 0
+        registry.register(PrefetchCollector(engine))
 
 
-@pytest.mark.parametrize("name", ["result", "a-b", "", "__x"])
+@pytest.mark.parametrize("name", ["result", "engine", "a-b", "", "__x"])
 def test_a_label_that_prometheus_would_not_take_is_refused(name: str, engine: PrefetchEngine):
     with pytest.raises(ValueError, match="label"):
-        PrefetchCollector(engine, labels={name: "x"})
+        PrefetchCollector({"one": engine}, labels={name: "x"})
 
 
 def test_registering_asks_the_engine_nothing(monkeypatch: pytest.MonkeyPatch):
