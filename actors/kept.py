@@ -5,6 +5,7 @@ behind while it hung writes nothing any more: it hangs in carrying out effects (
 ticket of the host), where it looks whether it is still wanted, and never inside a machine.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve, field
@@ -37,6 +38,8 @@ class PlannerKept:
 
     incarnation: int = 0
     """The latest one."""
+    learned: Mapping[str, Any] | None = None
+    """What an earlier engine learned, as `policies.remembering` gives it, for the first one."""
     state: PlannerState | None = None
     """Its state; once it is gone its successor reads there what it takes over."""
     adoption: Adoption | None = None

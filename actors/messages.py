@@ -7,7 +7,8 @@ and get the answer named here.
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
                   `Revalidate`, `CancelPlan`, `CancelKey`, `SessionStarted`, `SessionEnded`,
                   `ProjectSwitched`, `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`,
-                  `PinKey`, `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
+                  `PinKey`, `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`),
+                  `LearnedQuery` (asked: what it has learned, as plain data)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
                   `CacheStatusQuery` (asked: a `LayersSnapshot`)
 to metrics        `Events`, `ReportQuery` (asked: a `Report`), `StoryQuery` (asked: story
@@ -148,7 +149,12 @@ class AlertsQuery:
     """Ask Metrics for the alerts that stand; answered with a mapping session -> breaches."""
 
 
-PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
+@frozen
+class LearnedQuery:
+    """Ask the planner for what it has learned; answered with plain data, as `remembered` gives."""
+
+
+PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery | LearnedQuery
 CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | LatestQuery | ExportQuery | AlertsQuery
 
@@ -193,6 +199,7 @@ __all__ = [
     "HostIdle",
     "Invalidate",
     "LatestQuery",
+    "LearnedQuery",
     "MetricsMessage",
     "Permit",
     "Pin",

@@ -20,7 +20,12 @@ from prefetch_scheduler.actors.base import LATER, EngineActor, Home
 from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
 from prefetch_scheduler.actors.log_fields import log_fields
-from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
+from prefetch_scheduler.actors.messages import (
+    LearnedQuery,
+    PlannerMessage,
+    PlannerStatus,
+    PlannerStatusQuery,
+)
 from prefetch_scheduler.actors.ports import Address
 from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
@@ -71,6 +76,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
 )
 from prefetch_scheduler.policies.prediction import checked_predictions
+from prefetch_scheduler.policies.remembering import recall, remembered
 from prefetch_scheduler.policies.source_info import SourceTable
 from prefetch_scheduler.policies.vocabulary import Pool
 
@@ -165,7 +171,9 @@ class Planner(EngineActor):
     def on_start(self) -> None:
         kept, new = self._kept, self.machine.state
         kept.incarnation = self.home.incarnation
-        if self.home.incarnation > 1:
+        if self.home.incarnation == 1 and kept.learned is not None:
+            recall(kept.learned, new.learning, new.estimator)
+        elif self.home.incarnation > 1:
             old = kept.state or PlannerState(new.config, new.table)
             carry_over(old, new)
             self._adoption = Adoption(old, new, self.home.incarnation, kept.adoption)
@@ -194,6 +202,8 @@ class Planner(EngineActor):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
             return self._status()
+        if isinstance(message, LearnedQuery):
+            return remembered(self.machine.state.learning, self.machine.state.estimator)
         if isinstance(message, SubmitWaiting):
             submit = self._desk.take(message)
             if submit is None:

@@ -27,6 +27,7 @@ from prefetch_scheduler.actors.messages import (
     POOL_CONTROL,
     CancelPlan,
     Drain,
+    LearnedQuery,
     PlannerStatus,
     PlannerStatusQuery,
     Submit,
@@ -41,6 +42,8 @@ from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.held import Held
+from prefetch_scheduler.engine.learned_file import SUFFIX
+from prefetch_scheduler.engine.learned_store import LearnedStore
 from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
@@ -59,6 +62,7 @@ from prefetch_scheduler.policies.errors import (
 )
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
+from prefetch_scheduler.policies.remembering import remembered
 from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
@@ -144,6 +148,8 @@ class Runtime:
         self.cache_kept = CacheKept()
         self.cold = self._cold_store()
         """What keeps the cache over a restart; None: nothing does."""
+        self.learned: LearnedStore | None = None
+        """What keeps what was learned over a restart; None: nothing does."""
         self.watch = self._folder_watch()
         """What watches the folders of cached files; None: nothing does."""
         self.blockers: set[int] = set()
@@ -160,6 +166,7 @@ class Runtime:
         try:
             for follower in self.followers():
                 follower.start()
+            self._recall()
             self.system.start(
                 list(child_specs(self)),
                 rule=self.care.rule,
@@ -168,6 +175,7 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
+            self._finish_learning(time.monotonic() + QUERY_S)
             for follower in self.followers():
                 follower.stop(QUERY_S)
             raise
@@ -176,6 +184,33 @@ class Runtime:
 
     def _named(self, error: str = "") -> dict[str, Any]:
         return log_fields(engine=self.system.engine_id, error=error)
+
+    def _recall(self) -> None:
+        """Take up what an earlier engine learned, where this one has the cold store's file."""
+        if self.cold is None or self.cold.reason is not None:
+            return
+        name = f"prefetch-{self.system.engine_id}-learned"
+        store = LearnedStore(f"{self.cold.path}{SUFFIX}", self.registry, self._ask_learned, name)
+        self.planner_kept.learned = store.load(self.config)
+        self.learned = store
+        store.start()
+
+    def _ask_learned(self) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = self.planner.ask(LearnedQuery(), timeout=QUERY_S)
+        except Exception:  # noqa: BLE001 - the planner is busy, or gone: the next time will do
+            return None
+        return found
+
+    def _finish_learning(self, end: float) -> tuple[str, ...]:
+        """Keep what was learned, once the planner is gone, which had it."""
+        store, state = self.learned, self.planner_kept.state
+        if store is None:
+            return ()
+        last = None
+        with suppress(RuntimeError):  # a planner that hangs, left behind, may learn even now
+            last = None if state is None else remembered(state.learning, state.estimator)
+        return store.finish(last, max(0.0, end - time.monotonic()))
 
     def followers(self) -> "list[ColdStore | FolderWatch]":
         return [follower for follower in (self.cold, self.watch) if follower is not None]
@@ -221,6 +256,7 @@ class Runtime:
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
         left = self.system.stop(timeout)
+        left += self._finish_learning(end)
         for follower in self.followers():  # nobody tells them anything any more
             left += follower.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()

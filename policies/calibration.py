@@ -99,9 +99,31 @@ class Calibration:
             if each.count >= 1
         )
 
-    def plain(self) -> list[list[float | str]]:
-        """All groups as plain data: source, role, then count, stated and read of each bin."""
+    def plain(self) -> list[tuple[Group, list[float]]]:
+        """All groups as plain data: count, stated and read of each bin."""
         return [
-            [source, role, *(v for b in bins for v in (b.count, b.stated, b.read))]
-            for (source, role), bins in self._groups.items()
+            (group, [v for b in bins for v in (b.count, b.stated, b.read)])
+            for group, bins in self._groups.items()
         ]
+
+    def recall(self, group: Group, figures: list[float], where: str) -> None:
+        """Take up one group of what `plain` gave; `where` names it in the error.
+
+        Raises:
+            ValueError: the figures of a bin do not fit together.
+        """
+        bins = _bins()
+        for place, one in enumerate(bins):
+            one.count, one.stated, one.read = figures[3 * place : 3 * place + 3]
+            if max(one.stated, one.read) > one.count + 1e-6 or one.count > 2 * MEMORY:
+                raise ValueError(f"{where}: bin {place} does not fit together")
+            every = self._all[place]
+            every.count += one.count
+            every.stated += one.stated
+            every.read += one.read
+            if every.count > MEMORY:
+                fade = MEMORY / every.count
+                every.count *= fade
+                every.stated *= fade
+                every.read *= fade
+        self._groups[group] = bins

@@ -94,7 +94,8 @@ class SessionExpectations:
         return found
 
     def overdue(self, before: float) -> list[Expectation]:
-        """Those that opened before that time, or that there is no room for: taken out as in vain.
+        """Those that opened before that time, taken out as in vain; what there is no room for goes
+        as well, and nothing is learned of it: its time has not come yet.
 
         Sessions may last for days, and what was loaded ahead is long gone from the cache by then.
         """
@@ -105,7 +106,8 @@ class SessionExpectations:
                 break
             del self.open[stored]
             self._forget(stored)
-            found.append(oldest)
+            if oldest.since < before:
+                found.append(oldest)
         return found
 
     def note_read(self, stored: str) -> Expectation | None:

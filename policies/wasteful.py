@@ -11,6 +11,8 @@ of them is read it closes, else the pause doubles, up to `LONGEST_PAUSE`. What c
 that were *not* loaded is known as well: it closes once they come true often enough.
 """
 
+from collections.abc import Sequence
+
 from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
@@ -151,6 +153,18 @@ class Wasteful:
             for (source, role), one in sorted(self._breakers.items())
             if one.pause
         )
+
+    def plain(self) -> list[tuple[Group, list[float]]]:
+        """All as plain data: loads ended and used, and how long the pause is."""
+        return [(who, [one.ended, one.used, one.pause]) for who, one in self._breakers.items()]
+
+    def recall(self, who: Group, figures: Sequence[float]) -> None:
+        """Take up one of what `plain` gave. One that is open begins its pause anew."""
+        one = self._of(who)
+        one.ended, one.used = figures[0], figures[1]
+        one.pause = one.left = int(figures[2])
+        one.probes = PROBES if one.pause else 0
+        self._look()
 
     def held(self, who: Group) -> HeldBack | None:
         """What is told of one that is open; None: it is closed."""
