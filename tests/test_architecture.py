@@ -168,6 +168,22 @@ def test_policies_use_no_clock_or_file_by_a_builtin():
     assert calls == []
 
 
+def test_classes_are_made_by_the_decorators_that_make_them_cheaply():
+    """Those of `policies.values`: attrs' own take longer while the package is imported."""
+    own = ROOT / "policies" / "values.py"
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for floor in FLOORS
+        for path in modules(floor)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "attrs"
+        and {"define", "frozen", "mutable"} & {alias.name for alias in node.names}
+        and path != own
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_every_floor_is_typed_for_those_who_import_it(floor: str):
     assert (ROOT / floor / "py.typed").is_file()
