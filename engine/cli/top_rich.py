@@ -94,7 +94,7 @@ def _panel(table: Table, rows: int | None = None, border: str = "dim") -> Render
 
 
 def _table(table: Table, rows: int | None) -> RichTable:
-    drawn = RichTable(box=None, expand=True, header_style="dim", padding=(0, 2, 0, 0))
+    drawn = RichTable(box=None, expand=True, header_style="dim", padding=(0, 1, 0, 0))
     spaces = widths(table)
     for name in table.columns:
         drawn.add_column(
