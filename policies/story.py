@@ -18,7 +18,7 @@ KEYS = 2000
 """Keys with a story; the least recently told is dropped."""
 PREFETCHES = 8192
 """Prefetches whose key is remembered, for reports that give only a number."""
-LATEST = 100
+LATEST = 300
 """Lines kept of all keys together, for who looks on."""
 _DAY_S = 86_400
 

@@ -17,8 +17,7 @@ from prefetch_scheduler.engine.cli.top_view import View, view_of
 
 INTERVAL_S = 1.0
 SHORTEST_S, LONGEST_S = 0.1, 3600.0
-DECISIONS = 100
-"""Asked for; shown are those that are more than a prediction, as far as there is room."""
+DECISIONS = 40
 WIDE = 200
 """Characters of a line where there is no terminal to say."""
 CLEAR = "\x1b[H\x1b[2J"

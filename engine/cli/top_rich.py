@@ -118,6 +118,6 @@ def _drawn(cell: Cell, width: int = 0) -> Text:
     filled = round(cell.share * _BAR)
     return Text.assemble(
         (f"{cell.text:>{width}} ", style),
-        ("━" * filled, style or "blue"),
+        ("━" * filled, style or "cyan"),
         ("─" * (_BAR - filled), "grey35"),
     )

@@ -24,9 +24,6 @@ LANES = (
 )
 """Lane and pool, in the order of urgency."""
 
-SHOWN = 40
-"""Decisions, the newest."""
-
 Status = Mapping[str, Any]
 
 
@@ -233,8 +230,7 @@ def _troubles(status: Status) -> Table:
 
 def _decisions(status: Status) -> Table:
     rows = []
-    told = [each for each in status["decisions"] if each["event"] != "predicted"]
-    for each in reversed(told[-SHOWN:]):
+    for each in reversed(status["decisions"]):
         at = datetime.fromtimestamp(each["wall"], UTC).astimezone()
         tone = Tone.PLAIN
         for word, its in (("fail", Tone.BAD), ("used", Tone.GOOD), ("hit", Tone.GOOD)):

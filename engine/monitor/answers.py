@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prefetch_scheduler.actors.messages import LatestQuery, ReportQuery
 from prefetch_scheduler.engine.monitor.place import MonitorError
 from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.story import LATEST
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.facade import PrefetchEngine
@@ -19,6 +20,8 @@ LIMIT_S = 1.0
 SHARED_S = 0.2
 """Real seconds for which those who look on share one snapshot."""
 MOST_DECISIONS = 100
+MINOR = frozenset({"predicted", "promoted", "demoted"})
+"""Events of stories that are no decisions of the planner, and many."""
 
 
 class Answers:
@@ -73,13 +76,14 @@ class Answers:
         snapshot = self._engine.metrics_snapshot(max_age_s=SHARED_S)
         count = min(max(0, decisions), MOST_DECISIONS)
         try:
-            latest = self._engine.metrics.ask(LatestQuery(count), timeout=LIMIT_S)
+            latest = self._engine.metrics.ask(LatestQuery(LATEST), timeout=LIMIT_S)
         except Exception:  # noqa: BLE001 - whatever Metrics fails on, the rest is worth showing
             latest = ()
+        told = [{"key": key, **_line(line)} for key, line in latest if line.event not in MINOR]
         return {
             **self._hello(),
             **snapshot.to_dict(),
-            "decisions": [{"key": key, **_line(line)} for key, line in latest],
+            "decisions": told[-count:] if count else [],
         }
 
     def _report(self, session: str = "") -> dict[str, Any]:
