@@ -40,6 +40,7 @@ SOURCE_PAGES = {
 }
 EXAMPLES = [
     *(ROOT / "docs" / name for name in ("messages.md", "sources.md", "observability.md")),
+    ROOT / "docs" / "troubleshooting.md",
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 
@@ -206,7 +207,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run_in_its_order(path: Path, workspace: Path):
     blocks = python_blocks(path)
-    assert len(blocks) >= (1 if path.name in SOURCE_PAGES else 4)
+    assert len(blocks) >= (1 if path.name in {*SOURCE_PAGES, "troubleshooting.md"} else 4)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
         for line, code in blocks:
@@ -309,3 +310,18 @@ def test_the_observability_page_names_every_logger():
 @pytest.mark.parametrize("command", sorted(command_names()))
 def test_the_command_line_page_names_every_command(command: str):
     assert any(row[0].startswith(f"`{command}") for row in rows_of("command-line.md", "command"))
+
+
+def test_the_troubleshooting_page_says_what_to_do_for_every_reason():
+    named = " ".join(row[0] for row in rows_of("troubleshooting.md", "reason"))
+    assert sorted(re.findall(r"`(\w+)`", named)) == sorted(map(str, Reason))
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "observability.md"])
+def test_a_page_names_only_configuration_keys_that_exist(page: str):
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    groups = {path[0] for path, _, _ in leaves(Config()) if len(path) == 2}
+    named = re.findall(rf"`((?:{'|'.join(groups)})\.\w+)", text)
+    keys = {".".join(path) for path, _, _ in leaves(Config())}
+    assert named
+    assert set(named) - keys - {"speculation.reliability"} == set()

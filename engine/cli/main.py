@@ -63,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Loads what an AI agent is about to need before it asks.",
-        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input.",
+        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input,"
+        " 130 interrupted.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
