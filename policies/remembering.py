@@ -123,7 +123,7 @@ class _Reading:
             ("sizes", TOKENS_FLOOR, self.sizes),
         ):
             if name in figures:
-                known = _numbers(figures[name], 1 + len(SHARES), f"{where}.{name}", low=-MOST)
+                known = _numbers(figures[name], 2 + len(SHARES), f"{where}.{name}", low=-MOST)
                 table[number] = Quantiles.from_plain(floor, known)
 
 

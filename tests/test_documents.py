@@ -5,6 +5,8 @@ import ast
 import inspect
 import itertools
 import re
+import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -182,7 +184,7 @@ def test_every_role_is_there(role: Role):
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What the examples read."""
     files = {
         "src/auth.py": "def login():\n    pass\n",
@@ -201,7 +203,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     repository.commit({})
     repository.commit({"src/auth.py": "def login(user):\n    pass\n"})
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="run-") as private:  # a path short enough for sockets
+        monkeypatch.setenv("XDG_RUNTIME_DIR", private)
+        yield tmp_path
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
