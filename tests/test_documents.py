@@ -26,8 +26,11 @@ SOURCE_PAGES = {
     "mcp-source.md": (McpServer, _McpKind),
     "agent-skills.md": (),
 }
+FEW_EXAMPLES = ("predictor.md", "hosts.md", *SOURCE_PAGES)
+"""Those of the adapters run in the tests of each: they need its framework."""
 EXAMPLES = [
     *(ROOT / "docs" / "messages.md", ROOT / "docs" / "sources.md"),
+    *(ROOT / "docs" / "hosts.md", ROOT / "docs" / "predictor.md"),
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 
@@ -194,7 +197,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run_in_its_order(path: Path, workspace: Path):
     blocks = python_blocks(path)
-    assert len(blocks) >= (1 if path.name in SOURCE_PAGES else 4)
+    assert len(blocks) >= (1 if path.name in FEW_EXAMPLES else 4)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
         for line, code in blocks:
