@@ -16,12 +16,13 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from math import exp, log, log1p, sqrt
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Calibration
 from prefetch_scheduler.policies.file_names import counterparts
 from prefetch_scheduler.policies.keys import kind_of
-from prefetch_scheduler.policies.together import Together
+from prefetch_scheduler.policies.together import KINDS, Together
+from prefetch_scheduler.policies.values import define, frozen
 
 PROJECTS_KEPT = 100
 CANDIDATES_KEPT = 250
@@ -31,14 +32,14 @@ RANKED = 20
 SIBLINGS = 25
 LATEST = 40
 """Keys that were read last in the project, which are candidates from the beginning."""
-SOON = 5
+SOON = 8
 EXAMPLES_KEPT = 6
 """Of a candidate: as it was the first, second, fourth, eighth time it was weighed, and so on."""
 STEP = 0.25
 MOST = 20.0
 FADING = 6.0
 """First reads after which a sign counts for a third."""
-LEAST = 0.03
+LEAST = 0.014
 """Probability of a read soon below which nothing is predicted. It trades recall for precision, and
 was chosen on recorded sessions: see `benchmarks/predictor.py`."""
 SPREAD = 0.4
@@ -143,7 +144,7 @@ class _Session:
         found = self.candidates.get(key)
         if found is None:
             found = _Candidate()
-            if key not in self.read:
+            if key not in self.read and kind_of(key) in KINDS:
                 self.candidates[key] = found
         return found
 

@@ -8,13 +8,19 @@ halved now and then, so that habits of long ago fade, and all are bounded.
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
+from itertools import islice
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.values import define
 
 WINDOW = 4
 """Reads after one within which another follows it."""
 KEYS_KEPT = 5_000
 """Keys of a project; past it the one that was read longest ago is forgotten."""
+KINDS = ("file", "skill")
+"""What is predicted. Reads of other kinds, searches say, are signs of these, and no more."""
 PARTNERS_KEPT = 80
 """Partners and followers of a key; past it the weakest are forgotten."""
 PAIRED = 60
@@ -47,7 +53,7 @@ class Together:
         self.sessions += 1
         for key in order:
             self._known(key)
-        paired = order[:PAIRED]
+        paired = [key for key in order[:PAIRED] if kind_of(key) in KINDS]
         for place, key in enumerate(order):
             known = self._keys.get(key)
             if known is None:
@@ -59,6 +65,8 @@ class Together:
                     if other != key:
                         known.partners[other] = known.partners.get(other, 0.0) + 1
             for distance, other in enumerate(order[place + 1 : place + 1 + WINDOW]):
+                if kind_of(other) not in KINDS:
+                    continue
                 known.followers[other] = known.followers.get(other, 0.0) + 1 / (1 + distance)
             _fade(known)
 
@@ -104,7 +112,8 @@ class Together:
 
     def latest(self, count: int) -> list[str]:
         """Keys that were read last, the latest first."""
-        return [key for key, _ in zip(reversed(self._keys), range(count), strict=False)]
+        foreseeable = (key for key in reversed(self._keys) if kind_of(key) in KINDS)
+        return list(islice(foreseeable, count))
 
 
 def folder_of(key: str) -> str:

@@ -40,9 +40,11 @@ SOURCE_PAGES = {
     "mcp-source.md": (McpServer, _McpKind),
     "agent-skills.md": (),
 }
+FEW_EXAMPLES = ("predictor.md", "hosts.md", "troubleshooting.md", *SOURCE_PAGES)
+"""Those of the adapters run in the tests of each: they need its framework."""
 EXAMPLES = [
     *(ROOT / "docs" / name for name in ("messages.md", "sources.md", "observability.md")),
-    ROOT / "docs" / "troubleshooting.md",
+    *(ROOT / "docs" / name for name in ("hosts.md", "predictor.md", "troubleshooting.md")),
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 
@@ -211,7 +213,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run_in_its_order(path: Path, workspace: Path):
     blocks = python_blocks(path)
-    assert len(blocks) >= (1 if path.name in {*SOURCE_PAGES, "troubleshooting.md"} else 4)
+    assert len(blocks) >= (1 if path.name in FEW_EXAMPLES else 4)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
         for line, code in blocks:

@@ -125,7 +125,7 @@ class BuiltinSession:
     def ranked(self) -> list[NextRead]:
         """Files and skills that may be read, the likeliest to come soon first."""
         ranked: list[NextRead] = self._predictor.tell(lambda reads: reads.ranked(self._id))
-        return [each for each in ranked if kind_of(each.key) in ("file", "skill")]
+        return ranked
 
     def predictions(self) -> Mapping[str, Any]:
         """What will be read next, as the Pattern Predictor says it: files, tests and skills."""

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.engine import ConfigError, PrefetchEngine
-from support.agents import MODES, TASKS, Errand, Named, config
+from support.agents import MODES, READ, TASKS, Errand, Named, config
+from support.documents import ROOT, python_blocks, run
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries' own making
 
@@ -120,3 +121,14 @@ def test_what_is_no_tool_of_langchain_is_refused():
 
     with pytest.raises(ConfigError, match="expected a tool that @tool makes, got function"):
         PrefetchMiddleware(PrefetchEngine(), "a", tools=[ReadTool(lambda path: path, name="x")])
+
+
+def test_the_page_s_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "src").mkdir()
+    (tmp_path / READ).write_text("def login(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "langchain.md"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for line, code in python_blocks(page):
+        run(page, line, code, names)
+    assert names["summary"]["used"] == 1

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.engine import PrefetchEngine
-from support.agents import MODES, TASKS, Errand, Named, config
+from support.agents import MODES, READ, TASKS, Errand, Named, config
+from support.documents import ROOT, python_blocks, run
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries' own making
 
@@ -84,3 +85,14 @@ def test_a_run_is_the_same_with_prefetching(mode: str, tmp_path: Path, without: 
         errand.check(engine)
         assert errand.port is not None
         assert errand.port._tasks == len(TASKS)
+
+
+def test_the_page_s_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "src").mkdir()
+    (tmp_path / READ).write_text("def login(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "openai-agents.md"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for line, code in python_blocks(page):
+        run(page, line, code, names)
+    assert names["summary"]["used"] == 1

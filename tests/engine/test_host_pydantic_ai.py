@@ -1,14 +1,28 @@
 """PydanticAI's own agent loop, with a model that is a script."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from prefetch_scheduler.engine import PrefetchEngine
-from support.agents import MODES, TASKS, Errand, Named, config
+from support.agents import MODES, READ, TASKS, Errand, Named, config
+from support.documents import ROOT, python_blocks, run
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries' own making
+
+
+@pytest.fixture(autouse=True, scope="module")
+def a_loop_that_is_closed() -> Iterator[None]:
+    """`run_sync` would make one for the thread, and leave it open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
 
 DRAWN = ("timestamp", "run_id", "conversation_id", "tool_call_id", "message_id")
 """Fields that are drawn anew in each run."""
@@ -64,3 +78,14 @@ def test_a_run_is_the_same_with_prefetching(mode: str, tmp_path: Path, without: 
     with engine:
         assert transcript(errand, engine) == without
         errand.check(engine)
+
+
+def test_the_page_s_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "src").mkdir()
+    (tmp_path / READ).write_text("def login(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "pydantic-ai.md"
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for line, code in python_blocks(page):
+        run(page, line, code, names)
+    assert names["summary"]["used"] == 1
