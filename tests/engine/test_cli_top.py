@@ -209,7 +209,7 @@ def test_alerts_actors_and_sources_in_trouble_are_shown(status: dict[str, Any]):
         "held_off": {"wiki": 12.3},
         "stuck_loads": {"db": 3, "fine": 0},
     }
-    view = view_of({**status, "alerts": [alert], "health": health})
+    view = view_of({**status, "alerts": [alert], "alerts_standing": 1, "health": health})
     assert view.state.tone is Tone.WARN
     text = text_of(view)
     assert "state: degraded: rebuilding" in text
@@ -219,6 +219,14 @@ def test_alerts_actors_and_sources_in_trouble_are_shown(status: dict[str, Any]):
     assert "loads past their time that have not ended: 3" in text
     assert "\x1b" not in text
     assert "fine" not in text
+
+
+def test_of_many_alerts_the_first_are_shown_and_the_rest_is_counted(status: dict[str, Any]):
+    alert = {"name": "cache_hit_rate", "value": 0.1, "threshold": 0.5}
+    many = [{"session": f"s{n}", **alert} for n in range(100)]
+    rows = view_of({**status, "alerts": many, "alerts_standing": 2000}).troubles.rows
+    assert [row[1].text for row in rows[:-1]] == [f"s{n}" for n in range(8)]
+    assert rows[-1][2].text == "… and 1,992 more"
 
 
 def test_a_status_without_answers_is_shown_all_the_same(status: dict[str, Any]):
