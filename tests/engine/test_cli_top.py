@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from rich.console import Console
 
 from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
+from prefetch_scheduler.engine.cli import engines
 from prefetch_scheduler.engine.cli.completion import SHELLS, script
 from prefetch_scheduler.engine.cli.main import main, parser
 from prefetch_scheduler.engine.cli.top_rich import screen_of
@@ -141,6 +143,15 @@ def test_without_an_engine_it_is_said_what_to_set(
 ):
     assert main(command) == 1
     assert "set monitor.socket to auto" in capsys.readouterr().err
+
+
+def test_an_engine_of_another_version_is_told_apart(
+    engine: PrefetchEngine, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engines, "PROTOCOL", 99)
+    assert main(["top"]) == 1
+    told = capsys.readouterr().err
+    assert f"is of version {version('prefetch-scheduler')}, and speaks protocol 1" in told
 
 
 def test_of_several_engines_one_must_be_named(engine: PrefetchEngine, capsys: Captured):
@@ -299,17 +310,26 @@ class Terminal:
     def ended(self) -> int:
         code = self.process.wait(20)
         self._reader.join(20)
-        os.close(self._ours)
         return code
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(20)
+        self._reader.join(20)
+        os.close(self._ours)
 
 
 def test_top_draws_again_and_again_until_ctrl_c(engine: PrefetchEngine):
-    terminal = Terminal([*CLI, "top", "--interval", "0.1"], NO_COLOR="1")
-    terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
-    engine.get("k:new")
-    terminal.wait_for(lambda text: "k:new" in text)
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.ended() == 0
+    with Terminal([*CLI, "top", "--interval", "0.1"], NO_COLOR="1") as terminal:
+        terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
+        engine.get("k:new")
+        terminal.wait_for(lambda text: "k:new" in text)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 0
     assert terminal.text.count("\x1b[?1049h") == terminal.text.count("\x1b[?1049l") == 1
     assert not re.search(r"\x1b\[[0-9;]*3[1-7]m", terminal.text)
     assert "Traceback" not in terminal.text
@@ -321,10 +341,14 @@ def test_top_without_rich_is_text_and_says_when_the_engine_ends(folder: Path):
         "from prefetch_scheduler.engine.cli.main import main\n"
         "sys.exit(main(['top', '--interval', '0.1']))"
     )
-    with new_engine():
-        terminal = Terminal([sys.executable, "-c", code])
-        terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
-    assert terminal.ended() == 1
+    engine = new_engine().start()
+    try:
+        with Terminal([sys.executable, "-c", code]) as terminal:
+            terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
+            engine.stop()
+            assert terminal.ended() == 1
+    finally:
+        engine.stop()
     assert "\x1b[H\x1b[2J" in terminal.text
     assert "─" not in terminal.text
     assert terminal.text.rstrip().endswith("the engine has ended")
