@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from prefetch_scheduler.engine.monitor import place
-from prefetch_scheduler.engine.monitor.answers import PROTOCOL
 from prefetch_scheduler.engine.monitor.client import MonitorClient, running
-from prefetch_scheduler.engine.monitor.place import MonitorError
+from prefetch_scheduler.engine.monitor.place import PROTOCOL, MonitorError
 
 HINT = "set monitor.socket to auto in the engine's configuration, or name its socket with --socket"
 

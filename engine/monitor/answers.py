@@ -7,14 +7,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prefetch_scheduler.actors.messages import LatestQuery, ReportQuery
-from prefetch_scheduler.engine.monitor.place import MonitorError
+from prefetch_scheduler.engine.monitor.place import PROTOCOL, MonitorError
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import LATEST
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.facade import PrefetchEngine
 
-PROTOCOL = 1
 LIMIT_S = 1.0
 """Real seconds that an actor may take to answer."""
 SHARED_S = 0.2
