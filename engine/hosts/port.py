@@ -149,14 +149,15 @@ class HostPort:
         self, keys: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, Content]:
         """As `context_needed`, for coroutines."""
-        reads = self._session or self._engine
+        listed, reads = list(keys), self._session or self._engine
         found: dict[str, Content] = {}
 
         async def read(key: str) -> None:
             with self._guarded("context_needed"):
                 found[key] = await reads.aget(key, timeout=timeout)
 
-        await asyncio.gather(*(read(key) for key in keys))
+        await asyncio.gather(*(read(key) for key in listed))
+        found = {key: found[key] for key in listed if key in found}
         self._read(found)
         return found
 
