@@ -5,7 +5,8 @@
 Before each first read of a file or skill in a session, each side names up to five keys that the
 session has not read, having seen only what came before. *Recall at 5* is the share of these reads
 that were among the five; *precision* the share of all keys so named that the session went on to
-read, each counted as often as it was named; *of distinct* counts a key once a session.
+read, each counted as often as it was named; *of distinct*, in the details, counts a key once a
+session. *Calibration error* is the mean distance between the confidence stated and the share read.
 
 Sessions are those of `benchmarks/data`, or of another folder of recorded sessions. They hold no
 contents, so that names in results and imports are out of sight there; the recorded predictions were
@@ -404,6 +405,13 @@ def reliability(stated: Sequence[tuple[float, bool]]) -> list[dict[str, float]]:
     ]
 
 
+def calibration_error(stated: Sequence[tuple[float, bool]]) -> float:
+    """Mean distance of stated confidence and true share over the tenths, by their counts (ECE)."""
+    rows = reliability(stated)
+    total = sum(row["count"] for row in rows)
+    return sum(abs(row["stated"] - row["read"]) * row["count"] for row in rows) / max(1, total)
+
+
 def main() -> int:
     made = parser(__doc__)
     made.add_argument("--sessions", type=Path, default=DATA, help="a folder of recorded sessions")
@@ -430,6 +438,7 @@ def main() -> int:
         for name, tally in each[label].items():
             totals[name].add(tally)
     figures += figures_of("sessions", totals, list(each.values()))
+    figures.append(_error("sessions", ours))
     details["sessions"] = _plain(each)
     details["reliability"] = {"sessions": reliability(ours.stated)}
     for given in options.repository:
@@ -444,12 +453,18 @@ def main() -> int:
             "built-in without contents": judged(Builtin(), blind),
         }
         figures += figures_of(name, tallies, [tallies])
+        figures.append(_error(name, in_sight))
         details[name] = {
             "commits": sum(bool(h.events) for h in histories),
             **_plain({"": tallies})[""],
         }
         details["reliability"] |= {name: reliability(in_sight.stated)}  # type: ignore[operator]  # a dict
     return finish("predictor", figures, options, details=details)
+
+
+def _error(what: str, side: Builtin) -> Figure:
+    error = calibration_error(side.stated)
+    return Figure(f"{what}: calibration error, built-in", error, "", (error, error))
 
 
 def _plain(each: dict[str, dict[str, Tally]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reads import Reads
-from prefetch_scheduler.engine.sources.calls import CALL, Call, CallSource, result_of
+from prefetch_scheduler.engine.sources.calls import CALL, INSIDE, Call, CallSource, result_of
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import is_number, within
@@ -81,7 +81,14 @@ class ServedCall:
 
     def read(self, instead: Callable[[], Any], *args: Any, **kwargs: Any) -> Any:
         """The function's result, or what `instead()` gives where the engine has none."""
-        content = self._from_engine(*args, **kwargs)
+        content: Content | None = None
+        try:
+            key = self._key_to_read(args, kwargs)
+            # A read must block neither the thread's event loop nor a slot of the engine.
+            if key is not None and (running_loop() is None or self._reads.peek(key) is not None):
+                content = self._reads.get(key)
+        except Exception:  # noqa: BLE001 - whatever it is, the function itself answers
+            content = None
         return instead() if content is None else result_of(content)
 
     async def aread(self, instead: Callable[[], Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
@@ -89,23 +96,20 @@ class ServedCall:
         if self._call.is_async:
             self._call.loop = asyncio.get_running_loop()
         content: Content | None = None
-        if self._call.opaque is None:
-            try:
-                content = await self._reads.aget(self._call.key(*args, **kwargs))
-            except Exception:  # noqa: BLE001 - whatever it is, the function itself answers
-                content = None
+        try:
+            key = self._key_to_read(args, kwargs)
+            if key is not None:
+                content = await self._reads.aget(key)
+        except Exception:  # noqa: BLE001 - whatever it is, the function itself answers
+            content = None
         return await instead() if content is None else result_of(content)
 
-    def _from_engine(self, *args: Any, **kwargs: Any) -> Content | None:
+    def _key_to_read(self, args: Any, kwargs: Any) -> str | None:
+        """None: the engine has nothing for this caller."""
         if self._call.opaque is not None:
             return None
-        try:
-            key = self._call.key(*args, **kwargs)
-            if running_loop() is not None:  # a read must not block it; the function may
-                return self._reads.get(key) if self._reads.peek(key) is not None else None
-            return self._reads.get(key)
-        except Exception:  # noqa: BLE001 - whatever it is, the function itself answers
-            return None
+        key = self._call.key(*args, **kwargs)
+        return None if INSIDE.get() and self._reads.peek(key) is None else key
 
 
 @frozen

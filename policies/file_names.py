@@ -12,21 +12,22 @@ _SOURCE = (
 )
 _OTHER = "md|rst|txt|toml|yaml|yml|json|ini|cfg|sql|proto|html|css|scss|sh|tf|graphql|lock|xml"
 _MENTION = re.compile(
-    rf"(?<![\w./-])(?:[\w.@+-]+/)*[\w@+-][\w.@+-]*\.(?:{_SOURCE}|{_OTHER})\b(?![\w/])"
+    rf"(?<![\w./@+-])(?:[\w.@+-]+/)*[\w@+-][\w.@+-]*\.(?:{_SOURCE}|{_OTHER})\b(?![\w/])"
 )
 _MOST_NAMES = 200
 _LONGEST = 200_000
 """Characters of a text that are looked at."""
 
 _PYTHON = re.compile(
-    r"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+([^#\n]*)|import[ \t]+([\w., \t]+))", re.M
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+([^#\n]*)|import[ \t]+([\w., \t]+))", re.M
 )
 _QUOTED = re.compile(
-    r"""(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*|@import\s+|^\s*\#\s*include\s*)["'<]([^"'>\n]+)["'>]""",
+    r"(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*|@import\s+|^[ \t]*\#[ \t]*include[ \t]*)"
+    r"""["'<]([^"'>\n]+)["'>]""",
     re.M,
 )
-_GO = re.compile(r'^\s*(?:import\s+)?(?:[\w.]+\s+)?"([\w./-]+)"\s*$', re.M)
-_RUST = re.compile(r"^\s*(?:pub\s+)?(?:mod\s+(\w+)\s*;|use\s+crate::([\w:]+))", re.M)
+_GO = re.compile(r'^[ \t]*(?:import[ \t]+)?(?:[\w.]+[ \t]+)?"([\w./-]+)"[ \t]*$', re.M)
+_RUST = re.compile(r"^[ \t]*(?:pub[ \t]+)?(?:mod[ \t]+(\w+)[ \t]*;|use[ \t]+crate::([\w:]+))", re.M)
 _SCRIPTS = (".ts", ".tsx", ".js", ".jsx", ".mjs", ".vue", ".svelte", ".css", ".scss")
 _C = (".c", ".cc", ".cpp", ".h", ".hpp")
 
@@ -35,7 +36,7 @@ def mentioned(text: str) -> list[str]:
     """Names of files in a text, in the order of their first mention."""
     found: dict[str, None] = {}
     for match in _MENTION.finditer(text[:_LONGEST]):
-        name = normpath(match.group().lstrip("@"))
+        name = normpath(match.group().lstrip("@+-"))
         if not name.startswith(".."):
             found[name] = None
             if len(found) >= _MOST_NAMES:

@@ -12,7 +12,7 @@ Convex Optimization", 2010). It is told of reads, and sees nothing but the past.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from math import exp, log, log1p, sqrt
 
@@ -74,7 +74,7 @@ PRIOR: Mapping[Sign, float] = {
     Sign.LATELY: 0.2,
     Sign.FOLDER: 0.4,
     Sign.TEST: 1.5,
-    Sign.NAMED: 2.5,
+    Sign.NAMED: 2.2,
     Sign.IMPORTED: 2.0,
     Sign.SKILL: 4.0,
     Sign.PROGRESS: -0.1,
@@ -125,8 +125,9 @@ class _Candidate:
     after_at: int = NEVER
     folder_at: int = NEVER
     test_at: int = NEVER
+    named: float = 0.0
     named_at: int = NEVER
-    named: int = 0
+    imported: float = 0.0
     imported_at: int = NEVER
     skill: float = 0.0
     weighed: int = 0
@@ -198,19 +199,22 @@ class NextReads:
             for name in counterparts(key.partition(":")[2]):
                 s.candidate(f"file:{name}").test_at = now
 
-    def named(self, session: str, keys: Iterable[str], *, imported: bool = False) -> None:
-        """Keys were named in what a session saw last, or are imported by what it read."""
+    def named(self, session: str, keys: Sequence[str], *, imported: bool = False) -> None:
+        """Keys were named in what a session saw last, or are imported by what it read. A text that
+        names many says little of each.
+        """
         s = self._sessions.get(session)
         if s is None:
             return
-        now = len(s.read)
+        now, telling = len(s.read), 1 / sqrt(max(1, len(keys)))
         for key in keys:
             found = s.candidate(key)
             if imported:
+                found.imported = max(found.imported * _fresh(now, found.imported_at), telling)
                 found.imported_at = now
             else:
+                found.named = max(found.named * _fresh(now, found.named_at), telling)
                 found.named_at = now
-                found.named += 1
 
     def fits(self, session: str, scores: Mapping[str, float]) -> None:
         """Skills fit what a session was asked to do, each so well (0 to 1)."""
@@ -296,8 +300,8 @@ def _signs(s: _Session, key: str, c: _Candidate) -> tuple[float, ...]:
         0.0 if since is None else 1.0 / (1.0 + since),
         _fresh(now, c.folder_at),
         _fresh(now, c.test_at),
-        _fresh(now, c.named_at) * min(2.0, log1p(c.named)),
-        _fresh(now, c.imported_at),
+        c.named * _fresh(now, c.named_at),
+        c.imported * _fresh(now, c.imported_at),
         c.skill,
         log1p(now) / 2,
         log1p(c.weighed) / 2,

@@ -33,7 +33,7 @@ class PrefetchMiddleware(AgentMiddleware[Any, Any, Any]):
         more: as for `HostPort`: `predictor`, `project`, `user`, `constraints`.
 
     Raises:
-        ConfigError: a tool is none of LangChain's, or turns its errors into answers.
+        ConfigError: a tool is none that `@tool` makes, or two have one name.
     """
 
     def __init__(

@@ -9,9 +9,10 @@ engine, waits for a load ahead, or changes what the agent sees: with an engine t
 overloaded or full of failing sources an agent does what it would do without one.
 """
 
+import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -126,29 +127,38 @@ class HostPort:
             self._tell(lambda predictor: predictor.task(text))
 
     def context_needed(
-        self, keys: Sequence[str], *, timeout: float | None = None
+        self, keys: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, Content]:
         """Resources that the agent needs now, by key; those that cannot be had are left out.
 
         Args:
             keys: what to read.
-            timeout: seconds for each that has to be loaded; None: the configuration's.
+            timeout: seconds for what has to be loaded, all of it; None: the configuration's.
         """
-        found = {}
-        for key in keys:
-            with self._guarded("context_needed"):
-                found[key] = (self._session or self._engine).get(key, timeout=timeout)
+        listed, reads = list(keys), self._session or self._engine
+        found: dict[str, Content] = {}
+        try:
+            found = dict(zip(listed, reads.get_many(listed, timeout=timeout), strict=True))
+        except PrefetchError:  # one of them; the others are there by now
+            for key in listed:
+                with self._guarded("context_needed"):
+                    found[key] = reads.get(key, timeout=timeout)
         self._read(found)
         return found
 
     async def acontext_needed(
-        self, keys: Sequence[str], *, timeout: float | None = None
+        self, keys: Iterable[str], *, timeout: float | None = None
     ) -> dict[str, Content]:
         """As `context_needed`, for coroutines."""
-        found = {}
-        for key in keys:
+        listed, reads = list(keys), self._session or self._engine
+        found: dict[str, Content] = {}
+
+        async def read(key: str) -> None:
             with self._guarded("context_needed"):
-                found[key] = await (self._session or self._engine).aget(key, timeout=timeout)
+                found[key] = await reads.aget(key, timeout=timeout)
+
+        await asyncio.gather(*(read(key) for key in listed))
+        found = {key: found[key] for key in listed if key in found}
         self._read(found)
         return found
 

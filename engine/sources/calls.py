@@ -9,6 +9,7 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Coroutine, Hashable, Mapping
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,6 +24,9 @@ from prefetch_scheduler.policies.values import define
 CALL = "call"
 """The kind of key."""
 _JSON = "application/json"
+INSIDE: ContextVar[bool] = ContextVar("inside a call made by the engine", default=False)
+"""A function that is called by the engine and calls another must not wait for the engine's slots:
+it holds one itself."""
 _LOOK_S = 1.0
 """Real seconds between two looks at whether a host's event loop still runs."""
 
@@ -148,12 +152,15 @@ class CallSource:
         call, arguments = self._found(name)
         if call.is_async:
             return self._awaited(call, arguments)
+        before = INSIDE.set(True)
         try:
             return call.content(call.run(call.function, arguments))
         except ResourceUnavailable:
             raise
         except Exception as error:
             raise ResourceUnavailable(describe(error)) from error
+        finally:
+            INSIDE.reset(before)
 
     def version(self, name: str) -> Hashable:
         """The function, and what the host's own `version` says of the same arguments."""
@@ -193,7 +200,7 @@ class CallSource:
 
     async def _awaited(self, call: Call, arguments: Mapping[str, Any]) -> Content:
         try:
-            work: Coroutine[Any, Any, Any] = call.run(call.function, arguments)
+            work = _inside(call.run(call.function, arguments))
             home = call.loop
             if home is None or not home.is_running():
                 return call.content(await work)
@@ -202,6 +209,12 @@ class CallSource:
             raise
         except Exception as error:
             raise ResourceUnavailable(describe(error)) from error
+
+
+async def _inside(work: Coroutine[Any, Any, Any]) -> Any:
+    """In a task of its own, whose context ends with it."""
+    INSIDE.set(True)
+    return await work
 
 
 async def _at_home(work: Coroutine[Any, Any, Any], home: asyncio.AbstractEventLoop) -> Any:

@@ -133,6 +133,25 @@ def test_a_plain_function_in_an_event_loop_s_thread_is_called_there(engine: Pref
     assert threads[1] != threads[0]
 
 
+def test_functions_that_call_each_other_do_not_wait_for_each_other_s_slots():
+    calls: list[int] = []
+    config = {"execution": {"demand_slots": 1, "demand_timeout_s": 50}, "max_concurrent_fetches": 1}
+    with PrefetchEngine(config) as engine:
+
+        @engine.prefetchable(read_only=True)
+        def below(n: int) -> int:
+            calls.append(n)
+            return below(n - 1) + 1 if n else 0
+
+        @engine.prefetchable(read_only=True)
+        async def above(n: int) -> int:
+            return await above(n - 1) + 1 if n else 0
+
+        assert below(12) == 12
+        assert calls == list(range(12, -1, -1))
+        assert asyncio.run(above(12)) == 12
+
+
 class Opaque:
     """No plain data."""
 

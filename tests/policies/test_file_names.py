@@ -19,6 +19,7 @@ from prefetch_scheduler.policies.skill_match import SkillMatcher
         ("version 1.2.3 of http://x.org/page and e.g. this", []),
         ("tests/test_x.py::test_one FAILED", ["tests/test_x.py"]),
         ("modified:   a.test.tsx", ["a.test.tsx"]),
+        ("+++ b/src/a.py\n-src/b.py\n+src/c.py", ["b/src/a.py", "src/b.py", "src/c.py"]),
     ],
 )
 def test_names_of_files_in_a_text(text: str, names: list[str]):
@@ -31,6 +32,33 @@ def test_any_text_may_be_looked_at(text: str):
         assert not name.startswith(("/", ".."))
     for suffix in ("py", "ts", "go", "rs", "c"):
         assert all(imported(f"a/b.{suffix}", text))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "+",
+        "a",
+        "a.",
+        "a/",
+        ".",
+        "\n",
+        "\n ",
+        "from .",
+        "import ",
+        "a,",
+        '"',
+        "from '",
+        "@/",
+        "use crate::a",
+    ],
+)
+def test_no_text_takes_long(piece: str):
+    """What grew with the square of a text's length would not end here within the time-out."""
+    text = piece * (150_000 // len(piece))
+    mentioned(text)
+    for suffix in ("py", "ts", "go", "rs", "c"):
+        imported(f"a/b.{suffix}", text)
 
 
 @pytest.mark.parametrize(
