@@ -80,7 +80,7 @@ def test_what_tells_reads_from_the_rest_is_learned() -> None:
     model, drawn = ReadModel(), random.Random(1)
     again = signs(0.0, 1, 1, True, 0.5, 0.0)
     fresh = signs(0.0, 1, 0, False, -0.5, 0.0)
-    for _ in range(400):
+    for _ in range(2_000):
         model.learn(again, read=drawn.random() < 0.8)
         model.learn(fresh, read=drawn.random() < 0.1)
     assert model.chance(again) == pytest.approx(0.8, abs=0.1)
