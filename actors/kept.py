@@ -5,9 +5,10 @@ behind while it hung writes nothing any more: it hangs in carrying out effects (
 ticket of the host), where it looks whether it is still wanted, and never inside a machine.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve, field
 from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.address import Address
@@ -20,6 +21,7 @@ from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.restoring import Restoring
+from prefetch_scheduler.policies.values import define
 
 
 class AskedDemand:
@@ -36,6 +38,8 @@ class PlannerKept:
 
     incarnation: int = 0
     """The latest one."""
+    learned: Mapping[str, Any] | None = None
+    """What an earlier engine learned, as `policies.remembering` gives it, for the first one."""
     state: PlannerState | None = None
     """Its state; once it is gone its successor reads there what it takes over."""
     adoption: Adoption | None = None

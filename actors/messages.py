@@ -7,11 +7,13 @@ and get the answer named here.
 to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `Forsake`,
                   `Revalidate`, `CancelPlan`, `CancelKey`, `SessionStarted`, `SessionEnded`,
                   `ProjectSwitched`, `UserLoggedIn`, `ContextChanged`, `HostBusy`, `HostIdle`,
-                  `PinKey`, `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`)
+                  `PinKey`, `UnpinKey`, `PlannerStatusQuery` (asked: a `PlannerStatus`),
+                  `LearnedQuery` (asked: what it has learned, as plain data)
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
                   `CacheStatusQuery` (asked: a `LayersSnapshot`)
 to metrics        `Events`, `ReportQuery` (asked: a `Report`), `StoryQuery` (asked: story
-                  lines), `ExportQuery` (asked: a `Snapshot`), `AlertsQuery`
+                  lines), `LatestQuery` (asked: the newest of them), `ExportQuery` (asked: a
+                  `Snapshot`), `AlertsQuery`
 to the supervisor `HealthQuery` (asked: a `Health`)
 ================  ==========================================================================
 
@@ -19,7 +21,7 @@ The rest is what the actors tell each other: `PoolCommand` to a pool, `PoolRepor
 from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 """
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import HealthQuery
 from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
@@ -72,6 +74,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 
@@ -100,6 +103,8 @@ class PlannerStatus:
     """Plans that wait for the sources' own estimates, or are being made in steps."""
     held_off: dict[str, float] = field(factory=dict)
     """Sources that keep failing -> engine seconds until something is loaded ahead from them."""
+    held_back: dict[str, str] = field(factory=dict)
+    """Sources, or `source, role`, whose loads ahead were wasted -> what was counted, in words."""
 
 
 @frozen
@@ -123,6 +128,15 @@ class StoryQuery:
 
 
 @frozen
+class LatestQuery:
+    """Ask Metrics for the newest story lines of all keys; answered with `(key, StoryLine)` pairs,
+    the newest last.
+    """
+
+    count: int = 20
+
+
+@frozen
 class ExportQuery:
     """Ask Metrics for its figures in full; answered with a `Snapshot`."""
 
@@ -135,9 +149,14 @@ class AlertsQuery:
     """Ask Metrics for the alerts that stand; answered with a mapping session -> breaches."""
 
 
-PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery
+@frozen
+class LearnedQuery:
+    """Ask the planner for what it has learned; answered with plain data, as `remembered` gives."""
+
+
+PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery | LearnedQuery
 CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
-MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
+MetricsMessage = Events | ReportQuery | StoryQuery | LatestQuery | ExportQuery | AlertsQuery
 
 PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
 """Planner messages that overtake queued work: what ends or outdates it.
@@ -179,6 +198,8 @@ __all__ = [
     "HostBusy",
     "HostIdle",
     "Invalidate",
+    "LatestQuery",
+    "LearnedQuery",
     "MetricsMessage",
     "Permit",
     "Pin",

@@ -3,8 +3,9 @@
 Effects are gathered and sent once a batch of messages is handled: counts first, so that whoever
 is answered finds them in a report; then pools and cache; answers last.
 
-A new incarnation asks the pools what is under way before it decides anything: until they have
-answered, or a tenth of a second has gone by, it keeps other messages aside, in their order.
+A new incarnation asks the pools what is under way before it decides anything: until those that had
+anything to do have answered, or a tenth of a second has gone by, it keeps other messages aside, in
+their order.
 """
 
 import logging
@@ -18,7 +19,13 @@ from pykka._envelope import Envelope
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
 from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
-from prefetch_scheduler.actors.messages import PlannerMessage, PlannerStatus, PlannerStatusQuery
+from prefetch_scheduler.actors.log_fields import log_fields
+from prefetch_scheduler.actors.messages import (
+    LearnedQuery,
+    PlannerMessage,
+    PlannerStatus,
+    PlannerStatusQuery,
+)
 from prefetch_scheduler.actors.ports import Address
 from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
@@ -69,6 +76,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
 )
 from prefetch_scheduler.policies.prediction import checked_predictions
+from prefetch_scheduler.policies.remembering import recall, remembered
 from prefetch_scheduler.policies.source_info import SourceTable
 from prefetch_scheduler.policies.vocabulary import Pool
 
@@ -163,7 +171,9 @@ class Planner(EngineActor):
     def on_start(self) -> None:
         kept, new = self._kept, self.machine.state
         kept.incarnation = self.home.incarnation
-        if self.home.incarnation > 1:
+        if self.home.incarnation == 1 and kept.learned is not None:
+            recall(kept.learned, new.learning, new.estimator)
+        elif self.home.incarnation > 1:
             old = kept.state or PlannerState(new.config, new.table)
             carry_over(old, new)
             self._adoption = Adoption(old, new, self.home.incarnation, kept.adoption)
@@ -173,6 +183,7 @@ class Planner(EngineActor):
                 address.tell(TakeOver(self.home.incarnation))
             self._cache.tell(Resident())
         kept.state = new
+        self._adopted_more()
 
     def on_receive(self, message: PlannerMessage) -> Any:
         reply = self.current_reply
@@ -191,6 +202,8 @@ class Planner(EngineActor):
             # Who asks wants all that came before it to have taken effect: a report rests on it.
             self.after_batch()
             return self._status()
+        if isinstance(message, LearnedQuery):
+            return remembered(self.machine.state.learning, self.machine.state.estimator)
         if isinstance(message, SubmitWaiting):
             submit = self._desk.take(message)
             if submit is None:
@@ -277,9 +290,11 @@ class Planner(EngineActor):
         self._adopted_more()
 
     def _adopted_more(self) -> None:
-        if self._adoption is not None and self._adoption.complete:
-            if self._adopt_by is not None:
-                self._resume()
+        if self._adoption is None:
+            return
+        if self._adoption.settled and self._adopt_by is not None:
+            self._resume()
+        if self._adoption.complete:
             self._effects.extend(self._adoption.lost())
             self._adoption = self._kept.adoption = None
 
@@ -397,7 +412,7 @@ class Planner(EngineActor):
             self._answer_host(effect)
 
     def _log(self, effect: Log) -> None:
-        fields = {"prefetch_key": effect.key, "prefetch_session": effect.session}
+        fields = log_fields(key=effect.key, session=effect.session, source=effect.source)
         logger.log(LEVELS[effect.level], "%s", effect.text, extra=fields)
 
     def _answer_host(self, effect: PlannerEffect) -> None:
@@ -498,4 +513,8 @@ class Planner(EngineActor):
             next_deadline=self.machine.next_deadline(),
             pending=len(state.pending),
             held_off={names[s]: left for s, left in state.breakers.open(self.now).items()},
+            held_back={
+                f"{names[h.source]}, {h.role}" if h.role else names[h.source]: h.words()
+                for h in state.learning.wasteful.open()
+            },
         )

@@ -6,7 +6,9 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from attrs import evolve
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
@@ -18,10 +20,9 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
 from prefetch_scheduler.engine.prefetchable import MAX_AGE_S, Functions, Prefetchable, Terms
 from prefetch_scheduler.engine.reads import Reads
-from prefetch_scheduler.engine.recorder import Recorded, recorder_of
-from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
@@ -34,6 +35,10 @@ from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
+    from prefetch_scheduler.engine.recorder import Recorded, Recorder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +79,7 @@ class PrefetchEngine(Reads):
         registry = SourceRegistry(self._functions.beside(sources), expand=expand)
         runtime = Runtime(load_config(config), registry, clock)
         self._functions.attach(runtime)
-        self._recorder = None if record is None else recorder_of(runtime, record)
+        self._recorder = None if record is None else _recorder_of(runtime, record)
         self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
         super().__init__(runtime, self._default._reading)
@@ -86,6 +91,8 @@ class PrefetchEngine(Reads):
         self._started = False
         self._stopped = False
         self._ended = threading.Event()
+        self._snapshots = SnapshotTaker(runtime, self.health)
+        self._monitor = _monitor_of(self, runtime)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -105,6 +112,8 @@ class PrefetchEngine(Reads):
             self._started = True
         self._runtime.start()
         self._default.trigger(events.SessionStarted())
+        if self._monitor is not None:
+            self._monitor.start()
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -125,10 +134,14 @@ class PrefetchEngine(Reads):
                 self._ended.wait(limit)
             return
         deadline = time.monotonic() + limit
+        if self._monitor is not None:
+            self._monitor.end()
         try:
             if self._recorder is not None:
                 self._recorder.close(limit / 2)
             self._runtime.stop(max(0.0, deadline - time.monotonic()))
+            if self._monitor is not None:  # it may have waited for an answer of the actors
+                self._monitor.stop(max(0.0, deadline - time.monotonic()))
         finally:
             self._ended.set()
 
@@ -193,6 +206,8 @@ class PrefetchEngine(Reads):
     ) -> Session:
         if self._recorder is None:
             return Session(self._runtime, id_, user, forget=self._forget_session)
+        from prefetch_scheduler.engine.recording_session import RecordingSession
+
         return RecordingSession(
             self._runtime, id_, user, self._recorder, project, forget=self._forget_session
         )
@@ -300,7 +315,23 @@ class PrefetchEngine(Reads):
 
     def health(self) -> Health:
         """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
-        return health_of(self._runtime, started=self._started, stopped=self._stopped)
+        found = health_of(self._runtime, started=self._started, stopped=self._stopped)
+        monitor = self._monitor
+        if monitor is None:
+            return found
+        where = f"not open: {monitor.reason}" if monitor.path is None else str(monitor.path)
+        return evolve(found, monitor=where)
+
+    def metrics_snapshot(self, *, max_age_s: float = 0.0) -> MetricsSnapshot:
+        """All figures of the engine at one moment, for a dashboard or an exporter.
+
+        Works in every state and never raises; where an actor does not answer it waits some seconds,
+        in the caller's thread. See docs/observability.md.
+
+        Args:
+            max_age_s: real seconds; figures that somebody else has asked for within them will do.
+        """
+        return self._snapshots.take(max_age_s)
 
     def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Call `callback(event)` when something is loaded, fails or is evicted, when an alert is
@@ -316,7 +347,7 @@ class PrefetchEngine(Reads):
         """
         return self._runtime.subscribers.subscribe(callback)
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> "Recorded | None":
         """What has been recorded so far, and what was lost; None where nothing is."""
         return None if self._recorder is None else self._recorder.recorded()
 
@@ -351,6 +382,23 @@ class PrefetchEngine(Reads):
     def supervisor(self) -> Address:
         """Answers health."""
         return self._runtime.system.supervisor
+
+
+def _monitor_of(engine: PrefetchEngine, runtime: Runtime) -> "MonitorServer | None":
+    setting = runtime.config.monitor.socket
+    if setting == "off":
+        return None
+    from prefetch_scheduler.engine.monitor.answers import Answers
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
+
+    name = runtime.system.engine_id
+    return MonitorServer(setting, name, Answers(engine, name).answer)
+
+
+def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":
+    from prefetch_scheduler.engine.recorder import recorder_of  # only where something is recorded
+
+    return recorder_of(runtime, path)
 
 
 def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from math import inf
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reads import Reads
 from prefetch_scheduler.engine.sources.calls import CALL, INSIDE, Call, CallSource, result_of
@@ -20,6 +18,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import is_number, within
 from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
+from prefetch_scheduler.policies.values import frozen
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.runtime import Runtime

@@ -131,6 +131,7 @@ def _enqueue(
         load_s=c.load_s,
         survey=c.survey,
         reason="; ".join(c.reasons),
+        role=item.role.value if want.cause is Cause.PREDICTION else "",
         wants={session.id: want},
     )
     flight.pool = flight.own_pool

@@ -7,7 +7,9 @@ groups together, and that one on what was stated: two levels of a Beta prior.
 
 from collections import OrderedDict
 
-from attrs import define, field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import define, frozen
 
 BINS = 10
 PRIOR = 4.0
@@ -32,9 +34,6 @@ class _Bin:
         self.read += read * times
         if self.count > MEMORY:
             self.count, self.stated, self.read = self.count / 2, self.stated / 2, self.read / 2
-
-    def chance(self, prior: float) -> float:
-        return (self.read + PRIOR * prior) / (self.count + PRIOR)
 
 
 def bin_of(stated: float) -> int:
@@ -69,10 +68,14 @@ class Calibration:
 
     def chance(self, group: Group, stated: float) -> float:
         """The probability that an item stated so is read while its content is good."""
-        place = bin_of(stated)
-        pooled = self._all[place].chance(stated)
+        place = int(stated * BINS) if stated < 1 else BINS - 1
+        every = self._all[place]
+        pooled = (every.read + PRIOR * stated) / (every.count + PRIOR)
         bins = self._groups.get(group)
-        return pooled if bins is None else bins[place].chance(pooled)
+        if bins is None:
+            return pooled
+        own = bins[place]
+        return (own.read + PRIOR * pooled) / (own.count + PRIOR)
 
     def observe(self, group: Group, stated: float, *, read: bool, times: int = 1) -> None:
         """What was predicted so, so many times, was read, or came to its end unread."""
@@ -96,9 +99,31 @@ class Calibration:
             if each.count >= 1
         )
 
-    def plain(self) -> list[list[float | str]]:
-        """All groups as plain data: source, role, then count, stated and read of each bin."""
+    def plain(self) -> list[tuple[Group, list[float]]]:
+        """All groups as plain data: count, stated and read of each bin."""
         return [
-            [source, role, *(v for b in bins for v in (b.count, b.stated, b.read))]
-            for (source, role), bins in self._groups.items()
+            (group, [v for b in bins for v in (b.count, b.stated, b.read)])
+            for group, bins in self._groups.items()
         ]
+
+    def recall(self, group: Group, figures: list[float], where: str) -> None:
+        """Take up one group of what `plain` gave; `where` names it in the error.
+
+        Raises:
+            ValueError: the figures of a bin do not fit together.
+        """
+        bins = _bins()
+        for place, one in enumerate(bins):
+            one.count, one.stated, one.read = figures[3 * place : 3 * place + 3]
+            if max(one.stated, one.read) > one.count + 1e-6 or one.count > 2 * MEMORY:
+                raise ValueError(f"{where}: bin {place} does not fit together")
+            every = self._all[place]
+            every.count += one.count
+            every.stated += one.stated
+            every.read += one.read
+            if every.count > MEMORY:
+                fade = MEMORY / every.count
+                every.count *= fade
+                every.stated *= fade
+                every.read *= fade
+        self._groups[group] = bins

@@ -1,43 +1,74 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
+from typing import Literal
+
+from prefetch_scheduler.policies.calibration import Group
+from prefetch_scheduler.policies.config import Priorities
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimate
 from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.plan import Candidate
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged
-from prefetch_scheduler.policies.sessions import (
-    PendingPlan,
-    SessionState,
-)
+from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Priority,
     Reason,
 )
+from prefetch_scheduler.policies.weighing import Weighing
 from prefetch_scheduler.policies.worth import Worth
 
 
-def candidate(
-    s: PlannerState,
-    session: SessionState,
-    item: Merged,
-    survey: Survey | None,
-    pending: PendingPlan,
-    now: float,
-) -> Candidate:
+class _Groups(dict[Group, Group]):
+    """One object for each group, however many predictions are counted with it."""
+
+    def __missing__(self, group: Group) -> Group:
+        self[group] = group
+        return group
+
+
+@frozen
+class Moment:
+    """What is the same for every item of one plan that is worked on now."""
+
+    s: PlannerState
+    session: SessionState
+    cause: Cause
+    now: float
+    rules: Priorities
+    predicted: bool
+    """Whether these are predictions, and not what is prefilled."""
+    groups: "_Groups"
+    weighing: Weighing | None
+    """None: the specification's thresholds decide."""
+
+    @classmethod
+    def of(cls, s: PlannerState, session: SessionState, cause: Cause) -> "Moment":
+        weighing = s.learning.moment(session.id, s.now, s.loads_ahead) if s.weighs else None
+        predicted = cause is Cause.PREDICTION
+        return cls(s, session, cause, s.now, s.config.priorities, predicted, _Groups(), weighing)
+
+
+def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
+    s, session, now = moment.s, moment.session, moment.now
     kind = s.kind(item.key)
     stored = cache_key(item.key, session.user, private=kind.private)
     source = kind.prefetched[0] if kind.prefetched else None
-    obstacle, detail = _obstacle(s, item.key, stored, source, survey, pending.cause, now)
+    obstacle, detail = _obstacle(s, item.key, stored, source, survey, moment.cause, now)
     name = item.key.partition(":")[2]
     usage = s.usage
     figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
-    rules = s.config.priorities
+    rules = moment.rules
+    pending = stored in s.flights.live
     worth = None
-    if source is not None and s.weighs:
-        worth = _weighed(s, session, item, stored, source, figures, obstacle, pending, now)
+    if source is not None and moment.weighing is not None:
+        weighed = obstacle is None and not pending
+        worth = _worth(moment, moment.weighing, item, stored, source.id, weighed and figures)
+        if weighed and s.learning.wasteful.any_open:
+            obstacle, detail = _wasteful(moment, item, source.id, worth)
     return Candidate(
         key=item.key,
         stored=stored,
@@ -52,55 +83,58 @@ def candidate(
         detail=detail,
         recent=usage.recent(stored, now, rules.recent_access_s),
         frequent=usage.uses_today(stored, s.today) > rules.frequent_uses,
-        pending=stored in s.flights.live,
+        pending=pending,
         survey=survey,
         worth=worth,
     )
 
 
-def _weighed(
-    s: PlannerState,
-    session: SessionState,
+def _worth(
+    moment: Moment,
+    weighing: Weighing,
     item: Merged,
     stored: str,
-    source: SourceInfo,
-    figures: Estimate,
-    obstacle: Reason | None,
-    pending: PendingPlan,
-    now: float,
+    source: int,
+    figures: Estimate | Literal[False],
 ) -> Worth | None:
     """What loading it ahead is worth; None where thresholds decide.
 
     What is P0 by its role, and what the configuration has prefilled, is loaded in any case.
+
+    Args:
+        figures: its size and time; False: it is not going to be loaded, only noted as predicted.
     """
-    learning, role = s.learning, item.role
-    predicted = pending.cause is Cause.PREDICTION
-    if predicted:
-        learning.predicted(session.id, stored, source.id, role, item.confidence, now)
-    if obstacle is not None or stored in s.flights.live:
+    role, confidence = item.role, item.confidence
+    rules = moment.rules
+    group: Group | None = None
+    if moment.predicted:
+        group = moment.groups[source, role]
+        expected = weighing.predicted(stored, source, group, confidence)
+        if not figures:
+            return None
+    elif not figures or confidence == 1:
         return None
-    load_s = figures.load_s
-    worth = learning.weigh(
-        session.id,
-        stored,
-        source.id,
-        (source.id, role) if predicted else None,
-        item.confidence,
-        tokens=figures.tokens,
-        load_s=load_s,
-        queue_s=s.queue_s(load_s),
-        factor=_factor(s, item),
-        now=now,
-    )
-    configured = not predicted and item.confidence == 1
-    return None if configured or s.config.priorities.base[role] == Priority.P0 else worth
-
-
-def _factor(s: PlannerState, item: Merged) -> float:
-    """By how much its role, or the host's own value, makes it worth more (decision D8)."""
+    else:
+        expected = weighing.unasked(stored, source)
     if item.value is None:
-        return s.config.priorities.value_multipliers[item.role]
-    return item.value / max(item.confidence, 0.01)
+        factor = rules.value_multipliers[role]  # decision D8
+    else:
+        factor = item.value / max(confidence, 0.01)
+    worth = weighing.worth(
+        expected, stored, group, confidence, figures.tokens, figures.load_s, factor
+    )
+    return None if rules.base[role] == Priority.P0 else worth
+
+
+def _wasteful(
+    moment: Moment, item: Merged, source: int, worth: Worth | None
+) -> tuple[Reason | None, str]:
+    """Whether so little of what was predicted so was read that it is left out for a while."""
+    worthless = worth is not None and worth.net_s <= 0
+    if not moment.predicted or worthless or moment.rules.base[item.role] == Priority.P0:
+        return None, ""
+    held = moment.s.learning.held_back((source, item.role.value))
+    return (None, "") if held is None else (Reason.WASTEFUL, held.words())
 
 
 def _obstacle(

@@ -157,9 +157,11 @@ def prefill(
     learned: dict[str, tuple[float, Priority]] = {}
     if s.weighs and s.learning.experienced:
         if s.config.prefill.learned:
+            familiar = s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
             learned = {
-                key: (share, Priority.P2)
-                for key, share in s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
+                public_key(stored): (share, Priority.P2)
+                for stored, share in familiar
+                if s.stored(public_key(stored), session) == stored  # not what others' own is called
             }
     else:
         top = [key for group in groups for key in s.habits.top(group, s.config.prefill.learned)]
@@ -194,6 +196,7 @@ def report_learned(s: PlannerState) -> None:
     """Tell metrics what has been learned, and the log where a promise is not kept any more."""
     if not s.weighs:
         return
+    tell_turned(s)
     figures = s.learning.figures()
     s.count(Learned(figures))
     if s.promise_kept and not figures.kept and figures.wasted is not None:
@@ -203,6 +206,17 @@ def report_learned(s: PlannerState) -> None:
             " promised: the price of waste is at its highest, little is loaded ahead",
         )
     s.promise_kept = figures.kept
+
+
+def tell_turned(s: PlannerState) -> None:
+    """Log whose loads ahead have been stopped because they were wasted, and whose go on again."""
+    turned, s.learning.turned = s.learning.turned, []
+    for (source, role), held in turned:
+        whose = f"source {s.table.infos[source].name!r}" + (f", role {role}" if role else "")
+        if held is None:
+            s.log("info", f"{whose}: what is predicted is read again; it is loaded ahead again")
+        else:
+            s.log("warning", f"{whose}: nothing is loaded ahead for a while: {held.words()}")
 
 
 # ---- pins -----------------------------------------------------------------------------------
@@ -287,6 +301,8 @@ def on_cache_report(s: PlannerState, report: CacheReport, now: float) -> None:
             s.learning.changed(notice.pattern)
     for notice in report.notices:
         _on_notice(s, notice, now)
+    if s.learning.turned:
+        tell_turned(s)
 
 
 def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:

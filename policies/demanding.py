@@ -1,6 +1,6 @@
 """Readers whose content is not resident: joining, single flight, demand first (D16, D36)."""
 
-from prefetch_scheduler.policies import ending
+from prefetch_scheduler.policies import ending, loading
 from prefetch_scheduler.policies.errors import UnknownKind
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Waiter
 from prefetch_scheduler.policies.keys import kind_of
@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Withdraw
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority, Reason
+from prefetch_scheduler.policies.worth import with_worth
 
 MOST_RETRIES = 2
 """How often a reader is sent back to the view before its demand is loaded whatever it holds."""
@@ -39,8 +40,31 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
         return
     if flight is None:
         _load(s, session, event, stored, now)
+    elif _overdue(s, flight, now):
+        why = f"{Reason.OVERDUE.value}: loaded afresh"
+        if not event.counted:
+            s.count(Miss(session.id, event.key, predicted=True, reason=why))
+        s.note(flight.key, "loaded afresh", Reason.OVERDUE, session.id)
+        flight.waiters.append(Waiter(event.ticket, session.id, event.at))
+        loading.afresh(s, flight, now)
     else:
         _join(s, flight, event, Waiter(event.ticket, session.id, event.at))
+
+
+def _overdue(s: PlannerState, flight: Flight, now: float) -> bool:
+    """Whether a reader had better load afresh than join a prefetch: it has gone on for so long that
+    what is left of it is likely to take longer than a fresh load, and its source has room for one.
+    """
+    if not flight.prefetch_id or flight.waiters or flight.parts:
+        return False
+    if flight.state not in (State.RUNNING, State.LINGERING):
+        return False
+    source = flight.source
+    return (
+        s.estimator.overdue(source.id, now - flight.asked_at)
+        and s.source_open(source, demand=True)
+        and not s.choked(source)
+    )
 
 
 def note_use(s: PlannerState, session: SessionState, stored: str, key: str, at: float) -> None:
@@ -71,8 +95,9 @@ def _newer_resident(s: PlannerState, stored: str, event: Demand) -> bool:
 
 def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, now: float) -> None:
     if not event.counted:
-        why = session.predicted.get(event.key)
-        s.count(Miss(session.id, event.key, predicted=why is not None, reason=why or ""))
+        known = session.predicted.get(event.key)
+        why = with_worth(*known) if known is not None and known[0] else ""
+        s.count(Miss(session.id, event.key, predicted=known is not None, reason=why))
     flight = Flight(
         id=s.flights.next_id(),
         stored=stored,

@@ -40,14 +40,23 @@ def cancel(s: PlannerState, flight: Flight, reason: Reason) -> None:
         case State.QUEUED:
             s.queue.remove(flight)
         case State.HANDED | State.RUNNING | State.LINGERING:
-            s.emit(ToPool(flight.pool, CancelLoad(flight.id)))
+            give_up_load(s, flight)
         case State.STORING | State.GONE:
             return
     if flight.prefetch_id and not flight.used:
         s.count(PrefetchCancelled(flight.prefetch_id, reason))
-        s.learning.price.settle(flight.tokens, wasted=True)
+        s.learning.given_up(flight.tokens)
     resolve(s, flight, ok=False)
     s.flights.detach(flight)
+
+
+def give_up_load(s: PlannerState, flight: Flight) -> None:
+    """Tell the pool that nobody wants a load any more; how long it has run says how long it takes
+    at least.
+    """
+    s.emit(ToPool(flight.pool, CancelLoad(flight.id)))
+    if flight.state is not State.HANDED:
+        s.estimator.given_up(flight.source.id, s.now - flight.asked_at)
 
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:

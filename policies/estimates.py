@@ -10,14 +10,18 @@ from collections.abc import Hashable
 from math import exp, log
 from typing import NamedTuple, TypeVar
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS
+from prefetch_scheduler.policies.quantiles import Quantiles
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
+from prefetch_scheduler.policies.values import define, frozen
 
 DEFAULT_TOKENS = 1000
 DEFAULT_LOAD_S = 0.05
+TOKENS_FLOOR = 1.0
+SECONDS_FLOOR = 1e-4
 NAMES_KEPT = 10_000
 GROUPS_KEPT = 1_000
 
@@ -179,8 +183,12 @@ def _learn(table: _Bounded[Group, LogMean], group: Group, sample: float, *, prio
 class Estimator:
     """Estimates tokens and load times, and learns from every load."""
 
-    _tokens: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_TOKENS, 1.0))
-    _seconds: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_LOAD_S, 1e-4))
+    _tokens: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_TOKENS, TOKENS_FLOOR))
+    _seconds: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_LOAD_S, SECONDS_FLOOR))
+    sizes: dict[int, Quantiles] = field(init=False, factory=dict)
+    """Tokens of each source's loads, and so of its kind's."""
+    times: dict[int, Quantiles] = field(init=False, factory=dict)
+    """Seconds of each source's loads."""
 
     def estimate(
         self,
@@ -243,14 +251,36 @@ class Estimator:
         if _sound(tokens, MAX_TOKENS) is not None:
             stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
             self._tokens.observe(source, name, suffix, stated, tokens)
+            if source is not None:
+                _of(self.sizes, source, TOKENS_FLOOR).add(tokens)
         if _sound(load_s, MAX_LOAD_S) is not None:
             stated = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
             self._seconds.observe(source, name, suffix, stated, load_s)
+            if source is not None:
+                _of(self.times, source, SECONDS_FLOOR).add(load_s)
+
+    def given_up(self, source: int, elapsed_s: float) -> None:
+        """A load of the source was cancelled or abandoned: it would have taken longer than this."""
+        times = self.times.get(source)
+        if times is not None and _sound(elapsed_s, MAX_LOAD_S) is not None:
+            times.at_least(elapsed_s)
+
+    def overdue(self, source: int, elapsed_s: float) -> bool:
+        """Whether a reader had better load afresh than wait for a load that began so long ago."""
+        times = self.times.get(source)
+        return times is not None and times.overdue(elapsed_s)
 
     def remembered(self) -> dict[str, int]:
         """How much is held, for health reports: `names` and `groups`, each of them bounded."""
         names, groups = zip(self._tokens.remembered, self._seconds.remembered, strict=True)
         return {"names": sum(names), "groups": sum(groups)}
+
+
+def _of(table: dict[int, Quantiles], source: int, floor: float) -> Quantiles:
+    found = table.get(source)
+    if found is None:
+        found = table[source] = Quantiles(floor)
+    return found
 
 
 def _sound(figure: float | None, most: float) -> float | None:

@@ -6,11 +6,12 @@ by the session's next read of the key, and in vain when the key changes or the s
 
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
-from prefetch_scheduler.policies.keys import PARTITION, matches
+from prefetch_scheduler.policies.keys import matches, public_key
 from prefetch_scheduler.policies.read_model import Signs
+from prefetch_scheduler.policies.values import define, frozen
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""
@@ -25,46 +26,100 @@ class Expectation:
     source: int
     since: float
     """Engine time of the first prediction, in seconds."""
-    stated: list[tuple[Group, float]] = field(factory=list)
-    """Every statement of it, for the calibration."""
+    groups: list[Group] = field(factory=list)
+    """Of every statement of it, for the calibration."""
+    stated: list[float] = field(factory=list)
+    """The confidence of each."""
     examples: list[Signs] = field(factory=list)
     """What was known of it at some of the moments at which it was weighed."""
     repeats: int = 0
     """Predictions of it in a row."""
 
 
+@frozen
+class Unread:
+    """What was loaded ahead."""
+
+    tokens: int
+    group: Group
+    """Whose prediction it was; without a role: nobody's."""
+
+
+@define(eq=False)
+class Holders:
+    """Which sessions expect a key or have read it, so that a change need not ask them all."""
+
+    _sessions: "dict[str, dict[SessionExpectations, None]]" = field(init=False, factory=dict)
+    """Public key -> sessions, in order."""
+
+    def add(self, stored: str, session: "SessionExpectations") -> None:
+        self._sessions.setdefault(public_key(stored), {})[session] = None
+
+    def remove(self, stored: str, session: "SessionExpectations") -> None:
+        key = public_key(stored)
+        held = self._sessions.get(key)
+        if held is not None:
+            held.pop(session, None)
+            if not held:
+                del self._sessions[key]
+
+    def of(self, key: str) -> "list[SessionExpectations]":
+        """The sessions that a change of exactly this key concerns."""
+        return list(self._sessions.get(public_key(key), ()))
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+
 @define(eq=False)
 class SessionExpectations:
     """One session's."""
 
+    holders: Holders
     project: str | None = None
     open: "OrderedDict[str, Expectation]" = field(init=False, factory=OrderedDict)
     reads: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
     """Cache key -> times read."""
     changed: set[str] = field(init=False, factory=set)
     """Keys that changed since they were read."""
-    _partitioned: bool = field(init=False, default=False)
-    """Whether some of the keys are a user's own: their cache keys are not their public keys."""
-    unread: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
-    """Cache key -> tokens of what was loaded ahead and not read yet."""
+    unread: "dict[str, Unread]" = field(init=False, factory=dict)
+    """Cache key -> what was loaded ahead and not read yet."""
 
     def expect(self, stored: str, source: int, now: float) -> Expectation:
         """The key's expectation, opened where there is none."""
         found = self.open.get(stored)
         if found is None:
             found = self.open[stored] = Expectation(source, now)
-            self._partitioned = self._partitioned or PARTITION in stored
-            if len(self.open) > KEYS_KEPT:
-                self.open.popitem(last=False)  # its outcome will not be known
+            self.holders.add(stored, self)
+        return found
+
+    def overdue(self, before: float) -> list[Expectation]:
+        """Those that opened before that time, taken out as in vain; what there is no room for goes
+        as well, and nothing is learned of it: its time has not come yet.
+
+        Sessions may last for days, and what was loaded ahead is long gone from the cache by then.
+        """
+        found = []
+        while self.open:
+            stored, oldest = next(iter(self.open.items()))
+            if oldest.since >= before and len(self.open) <= KEYS_KEPT:
+                break
+            del self.open[stored]
+            self._forget(stored)
+            if oldest.since < before:
+                found.append(oldest)
         return found
 
     def note_read(self, stored: str) -> Expectation | None:
         """The session read it; the expectation that this meets, if there was one."""
-        self.reads[stored] = self.reads.pop(stored, 0) + 1
-        self._partitioned = self._partitioned or PARTITION in stored
-        if len(self.reads) > KEYS_KEPT:
-            forgotten, _ = self.reads.popitem(last=False)
-            self.changed.discard(forgotten)
+        known = self.reads.pop(stored, 0)
+        self.reads[stored] = known + 1
+        if not known:
+            self.holders.add(stored, self)
+            if len(self.reads) > KEYS_KEPT:
+                forgotten, _ = self.reads.popitem(last=False)
+                self.changed.discard(forgotten)
+                self._forget(forgotten)
         self.changed.discard(stored)
         return self.open.pop(stored, None)
 
@@ -72,12 +127,22 @@ class SessionExpectations:
         """The resource changed; the expectation that has been in vain, if there was one."""
         if stored in self.reads:
             self.changed.add(stored)
-        return self.open.pop(stored, None)
+        expected = self.open.pop(stored, None)
+        self._forget(stored)
+        return expected
 
     def covered(self, pattern: str) -> list[str]:
         """Keys that are expected or were read, and that an invalidation pattern covers."""
         if pattern in self.open or pattern in self.reads:
             return [pattern]
-        if pattern.endswith("*") or self._partitioned:
-            return [key for key in {*self.open, *self.reads} if matches(pattern, key)]
-        return []
+        keys = dict.fromkeys((*self.open, *self.reads))  # in order, so that learning is repeatable
+        return [key for key in keys if matches(pattern, key)]
+
+    def close(self) -> None:
+        """The session is over."""
+        for stored in {*self.open, *self.reads}:
+            self.holders.remove(stored, self)
+
+    def _forget(self, stored: str) -> None:
+        if stored not in self.open and stored not in self.reads:
+            self.holders.remove(stored, self)

@@ -1,11 +1,12 @@
 """How many of a project's sessions read each key: what a session is likely to read unasked."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, logit
+from prefetch_scheduler.policies.values import define
 
 PROJECTS_KEPT = 200
 KEYS_KEPT = 1_000
@@ -20,18 +21,39 @@ class _Project:
     readers: dict[str, float] = field(factory=dict)
 
 
+class Odds:
+    """Log odds that a session of one project reads a key, from those that have ended."""
+
+    __slots__ = ("_known", "_readers", "_unread")
+
+    def __init__(self, readers: Mapping[str, float], sessions: float | None) -> None:
+        self._readers = readers
+        self._known = 0.0 if sessions is None else sessions + 1.5
+        self._unread = FIRST_SESSIONS if sessions is None else logit(0.3 / self._known)
+
+    def of(self, stored: str) -> float:
+        """Of one cache key."""
+        readers = self._readers.get(stored)
+        return self._unread if readers is None else logit((readers + 0.3) / self._known)
+
+
+_NOTHING_KNOWN = Odds({}, None)
+
+
 @define(eq=False)
 class Familiar:
     """Sessions and the keys that they read, for each project."""
 
     _projects: "OrderedDict[str, _Project]" = field(init=False, factory=OrderedDict)
 
+    def odds(self, project: str | None) -> "Odds":
+        """How likely a session of the project is to read each key."""
+        known = self._projects.get(project) if project is not None else None
+        return _NOTHING_KNOWN if known is None else Odds(known.readers, known.sessions)
+
     def log_odds(self, project: str | None, stored: str) -> float:
         """Log odds that a session of the project reads the key, from those that have ended."""
-        known = self._projects.get(project) if project is not None else None
-        if known is None:
-            return FIRST_SESSIONS
-        return logit((known.readers.get(stored, 0.0) + 0.3) / (known.sessions + 1.5))
+        return self.odds(project).of(stored)
 
     def note(self, project: str | None, keys: Iterable[str]) -> None:
         """A session of the project has ended, in which these were read."""

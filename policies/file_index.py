@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from posixpath import basename, dirname
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 AMBIGUOUS = 4
 """Files that a name may mean at most; one that may mean more says nothing."""

@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import Any
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, field
 
+from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
 
 
@@ -87,6 +89,8 @@ class Flight:
     survey: Survey | None = None
     """What its source said of it; None: it was not asked, or did not say in time."""
     reason: str = ""
+    role: str = ""
+    """Of the prediction that it was made for; empty: it was not predicted."""
     state: State = State.QUEUED
     source_at: int = 0
     wants: dict[str, Want] = Factory(dict)
@@ -114,6 +118,11 @@ class Flight:
     @property
     def source(self) -> SourceInfo:
         return self.sources[self.source_at]
+
+    @property
+    def group(self) -> Group:
+        """Whose loads ahead it counts with: its source and the role that was predicted."""
+        return self.source.id, self.role
 
     @property
     def is_prefetch(self) -> bool:

@@ -1,8 +1,8 @@
 """What the default policy has learned, as it is reported."""
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.calibration import Reliability
+from prefetch_scheduler.policies.values import frozen
+from prefetch_scheduler.policies.wasteful import HeldBack
 
 
 @frozen
@@ -21,3 +21,5 @@ class LearnedFigures:
     """Mean seconds from a prediction to its read."""
     reliability: tuple[Reliability, ...]
     """Stated confidences against how often they came true."""
+    held_back: tuple[HeldBack, ...] = ()
+    """Sources and roles of which nothing is loaded ahead, since next to nothing of it was read."""

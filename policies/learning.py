@@ -5,25 +5,24 @@ become better even while nothing of it is loaded. It is told of reads, changes a
 by the planner, which keeps it over restarts.
 """
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.expectations import (
-    EXAMPLES_KEPT,
-    INSTANCES_KEPT,
     Expectation,
+    Holders,
     SessionExpectations,
+    Unread,
 )
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.price import Price
-from prefetch_scheduler.policies.read_model import ReadModel, signs
-from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
+from prefetch_scheduler.policies.read_model import ReadModel
+from prefetch_scheduler.policies.values import define
+from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
+from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
 
-WARM_UP = 40
-"""Outcomes of a source from which on its loads are weighed; before that the specification's
-thresholds decide, as for a host that has just begun."""
 FIRST_LEAD_S = 5.0
 LEAD_MEMORY = 200
 """About so many of the latest reads tell how long after a prediction they come."""
@@ -56,69 +55,42 @@ class Learning:
     lead: Lead = field(init=False, factory=Lead)
     models: dict[int, ReadModel] = field(init=False, factory=dict)
     """By source."""
+    wasteful: Wasteful = field(init=False, factory=Wasteful)
+    turned: "list[tuple[Group, HeldBack | None]]" = field(init=False, factory=list)
+    """Whose breakers have opened, or closed (None), since the planner looked last."""
     _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
+    _holders: Holders = field(init=False, factory=Holders)
+    _horizon_s: float = field(init=False)
+    """How long what nobody reads stays in the cache: a read that comes later is no success."""
 
     def __attrs_post_init__(self) -> None:
         rules = self.config.speculation
         self.price = Price(rules.dial, rules.waste_budget)
+        self._horizon_s = self.config.cache.warm_ttl_s + self.config.cache.cold_ttl_s
 
     # ---- predictions -----------------------------------------------------------------------
 
-    def predicted(
-        self, session: str, stored: str, source: int, role: str, stated: float, now: float
-    ) -> None:
-        """A key was predicted, whatever becomes of it."""
-        expected = self._of(session).expect(stored, source, now)
-        expected.repeats += 1
-        if len(expected.stated) < INSTANCES_KEPT:
-            expected.stated.append(((source, role), stated))
-
-    def weigh(
-        self,
-        session: str,
-        stored: str,
-        source: int,
-        group: Group | None,
-        stated: float,
-        *,
-        tokens: int,
-        load_s: float,
-        queue_s: float,
-        factor: float,
-        now: float,
-    ) -> Worth | None:
-        """What loading it ahead is worth; None while too little is known of its source.
+    def moment(self, session: str, now: float, loads_ahead: float = 0.0) -> Weighing:
+        """Weighs what the session is expected to read; to be used at once.
 
         Args:
-            session: who is expected to read it.
-            stored: its cache key.
-            source: who would load it.
-            group: source and role of its prediction; None: nobody predicted it.
-            stated: the prediction's confidence.
-            tokens: its size.
-            load_s: seconds that its load takes.
-            queue_s: seconds until its load can start.
-            factor: of the gain, by its role.
+            session: who is expected to read.
             now: engine time in seconds.
+            loads_ahead: how many loads of an item's own length go before it.
         """
         known = self._of(session)
-        expected = known.expect(stored, source, now)
-        calibrated = None if group is None else self.calibration.chance(group, stated)
-        signs_ = signs(
-            calibrated,
-            expected.repeats,
-            known.reads.get(stored, 0),
-            changed=stored in known.changed,
-            familiar=self.familiar.log_odds(known.project, stored),
+        for expected in known.overdue(now - self._horizon_s):
+            self._learn(expected, read=False)
+        return Weighing(
+            known,
+            now,
+            loads_ahead,
+            self.price.now,
+            self.lead.mean_s,
+            self.familiar.odds(known.project),
+            self.calibration,
+            self.models,
         )
-        repeats = expected.repeats
-        if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
-            expected.examples.append(signs_)  # the first, second, fourth, eighth time, and so on
-        model = self._model(source)
-        if model.outcomes < WARM_UP:
-            return None
-        hidden_s = hidden_part(load_s, self.lead.mean_s, queue_s)
-        return weighed(model.chance(signs_), hidden_s, tokens, self.price.now, factor)
 
     def _model(self, source: int) -> ReadModel:
         found = self.models.get(source)
@@ -133,9 +105,9 @@ class Learning:
         known = self._sessions.get(session)
         if known is None:
             return
-        tokens = known.unread.pop(stored, None)
-        if tokens is not None:
-            self.price.settle(tokens, wasted=False)
+        ahead = known.unread.pop(stored, None)
+        if ahead is not None:
+            self._settle(ahead, used=True)
         expected = known.note_read(stored)
         if expected is not None:
             if expected.stated:
@@ -144,7 +116,11 @@ class Learning:
 
     def changed(self, pattern: str) -> None:
         """A key, or all that a prefix ending in `*` covers, changed."""
-        for known in self._sessions.values():
+        if pattern.endswith("*"):
+            concerned = list(self._sessions.values())
+        else:
+            concerned = self._holders.of(pattern)
+        for known in concerned:
             for stored in known.covered(pattern):
                 expected = known.note_change(stored)
                 if expected is not None:
@@ -161,34 +137,60 @@ class Learning:
             return
         for expected in known.open.values():
             self._learn(expected, read=False)
-        for tokens in known.unread.values():
-            self.price.settle(tokens, wasted=True)
+        for ahead in known.unread.values():
+            self._settle(ahead, used=False)
+        known.close()
         self.familiar.note(known.project, known.reads)
 
     def _learn(self, expected: Expectation, *, read: bool) -> None:
-        for group, stated in expected.stated:
+        for group, stated in zip(expected.groups, expected.stated, strict=True):
             self.calibration.observe(group, stated, read=read)
+        if self.wasteful.any_open and expected.groups:
+            for who in _whose(expected.groups[-1]):
+                if self.wasteful.came(who, true=read):
+                    self.turned.append((who, None))
         model = self._model(expected.source)
         for example in expected.examples:
             model.learn(example, read=read)
 
     # ---- what it cost -----------------------------------------------------------------------
 
-    def loaded(self, session: str, stored: str, tokens: int) -> None:
-        """Something was loaded ahead, and is resident unread."""
-        if session in self._sessions:
-            unread = self._sessions[session].unread
-            self.left(session, stored)
-            unread[stored] = tokens
+    def loaded(self, session: str, stored: str, group: Group, tokens: int) -> None:
+        """Something was loaded ahead, and is resident unread.
+
+        Args:
+            session: for whom.
+            stored: its cache key.
+            group: source and role of its prediction; no role: nobody predicted it.
+            tokens: its size.
+        """
+        known = self._sessions.get(session)
+        if known is None:
+            self._settle(Unread(tokens, group), used=False)
         else:
-            self.price.settle(tokens, wasted=True)
+            self.left(session, stored)
+            known.unread[stored] = Unread(tokens, group)
+
+    def used(self, group: Group, tokens: int) -> None:
+        """A reader came for something that was still being loaded ahead."""
+        self._settle(Unread(tokens, group), used=True)
 
     def left(self, session: str, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
         known = self._sessions.get(session)
-        tokens = known.unread.pop(stored, None) if known is not None else None
-        if tokens is not None:
-            self.price.settle(tokens, wasted=True)
+        ahead = known.unread.pop(stored, None) if known is not None else None
+        if ahead is not None:
+            self._settle(ahead, used=False)
+
+    def given_up(self, tokens: int) -> None:
+        """A load ahead was cancelled or overtaken: a waste, which says nothing of who predicted."""
+        self.price.settle(tokens, wasted=True)
+
+    def _settle(self, ahead: Unread, *, used: bool) -> None:
+        self.price.settle(ahead.tokens, wasted=not used)
+        for who in _whose(ahead.group):
+            if self.wasteful.loaded(who, used=used):
+                self.turned.append((who, self.wasteful.held(who)))
 
     def figures(self) -> LearnedFigures:
         """What is reported of it."""
@@ -200,9 +202,17 @@ class Learning:
             kept=price.kept,
             lead_s=self.lead.mean_s,
             reliability=self.calibration.table(),
+            held_back=self.wasteful.open(),
         )
 
     # ---- looking in -------------------------------------------------------------------------
+
+    def held_back(self, group: Group) -> HeldBack | None:
+        """The breaker that keeps a load ahead from being planned, if one does."""
+        for who in _whose(group):
+            if self.wasteful.holds(who):
+                return self.wasteful.held(who)
+        return None
 
     @property
     def experienced(self) -> bool:
@@ -217,5 +227,11 @@ class Learning:
     def _of(self, session: str) -> SessionExpectations:
         found = self._sessions.get(session)
         if found is None:
-            found = self._sessions[session] = SessionExpectations()
+            found = self._sessions[session] = SessionExpectations(self._holders)
         return found
+
+
+def _whose(group: Group) -> tuple[Group, ...]:
+    """The breakers that one prediction counts with: its role's and its source's."""
+    source, role = group
+    return (group, (source, "")) if role else (group,)

@@ -1,9 +1,9 @@
 """What is counted (decisions D34 to D40). Each actor tells Metrics; nobody waits for it."""
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
+from prefetch_scheduler.policies.worth import Worth
 
 
 @frozen
@@ -194,6 +194,8 @@ class Note:
     event: str
     reason: str = ""
     session: str = ""
+    worth: Worth | None = None
+    """How it was weighed: put into words when somebody asks."""
 
 
 SessionEvent = (

@@ -16,12 +16,13 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from math import exp, log, log1p, sqrt
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Calibration
 from prefetch_scheduler.policies.file_names import counterparts
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.together import KINDS, Together
+from prefetch_scheduler.policies.values import define, frozen
 
 PROJECTS_KEPT = 100
 CANDIDATES_KEPT = 250

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import fsum, inf
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.figures import (
     MAX_LOAD_S,
@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.figures import (
 )
 from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 from prefetch_scheduler.policies.worth import Worth
 from prefetch_scheduler.policies.yaml_text import printable
@@ -148,10 +149,16 @@ class PlanItem:
 
     @property
     def explanation(self) -> str:
-        """The decision in words: the steps to the priority, what was in the way, the reasons."""
-        return "; ".join(filter(None, (*self.steps, self.detail, *self.reasons)))
+        """The decision in words: the steps to the priority, what was in the way, how it was
+        weighed, the reasons.
+        """
+        worth = self.candidate.worth
+        weighed = worth.words() if worth is not None else ""
+        return "; ".join(filter(None, (*self.steps, self.detail, weighed, *self.reasons)))
 
     def to_dict(self) -> dict[str, Any]:
+        """The item of `plan --json`; with `worth` where it was weighed."""
+        worth = self.candidate.worth
         return {
             "key": self.key,
             "role": str(self.role),
@@ -164,6 +171,7 @@ class PlanItem:
             "finish_ms": _milliseconds(self.finish_s),
             "reason": str(self.reason),
             "detail": self.explanation,
+            **({} if worth is None else {"worth": _plain(worth)}),
         }
 
 
@@ -235,6 +243,17 @@ class Plan:
 def density(value: float, tokens: int) -> float:
     """Value for each token; infinite where it costs none (decision D2)."""
     return value / tokens if tokens else inf
+
+
+def _plain(worth: Worth) -> dict[str, float]:
+    """Probability of a read, and seconds."""
+    return {
+        "chance": round(worth.chance, 4),
+        "hidden_s": _rounded(worth.hidden_s),
+        "gain_s": _rounded(worth.gain_s),
+        "cost_s": _rounded(worth.cost_s),
+        "price_s_per_1000_tokens": _rounded(worth.price * 1000),
+    }
 
 
 def _rank(item: PlanItem) -> tuple[int, float, str]:

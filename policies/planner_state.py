@@ -8,7 +8,7 @@ The planner's rules are functions over this state, grouped by what they react to
 from collections import OrderedDict
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.breakers import Breakers
@@ -32,8 +32,10 @@ from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.steps import Steps
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import PolicyName, Pool, SpeculationMode
 from prefetch_scheduler.policies.waiting import WaitingRoom
+from prefetch_scheduler.policies.worth import Worth
 
 PLANS_LIMIT = 64
 
@@ -115,9 +117,16 @@ class PlannerState:
     def count(self, event: MetricsEvent) -> None:
         self.out.append(Count(event))
 
-    def note(self, key: str, event: str, reason: str = "", session: str = "") -> None:
+    def note(
+        self,
+        key: str,
+        event: str,
+        reason: str = "",
+        session: str = "",
+        worth: Worth | None = None,
+    ) -> None:
         """One line of the key's story."""
-        self.out.append(Count(Note(key, event, reason, session)))
+        self.out.append(Count(Note(key, event, reason, session, worth)))
 
     def log(
         self,
@@ -125,8 +134,9 @@ class PlannerState:
         text: str,
         key: str = "",
         session: str = "",
+        source: str = "",
     ) -> None:
-        self.out.append(Log(level, text, key, session))
+        self.out.append(Log(level, text, key, session, source))
 
     @property
     def reloads_on_change(self) -> bool:
@@ -149,10 +159,11 @@ class PlannerState:
         """Whether what would be loaded by prediction is only recorded."""
         return self.config.speculation.mode == SpeculationMode.OBSERVE
 
-    def queue_s(self, load_s: float) -> float:
-        """About how long a load ahead waits for a slot, if loads take so long."""
+    @property
+    def loads_ahead(self) -> float:
+        """How many loads a load ahead waits for before it has a slot."""
         ahead = self.queue.length(Pool.P0) + self.queue.length(Pool.P1) + self.queue.length(Pool.P2)
-        return ahead * load_s / self.config.max_concurrent_fetches
+        return ahead / self.config.max_concurrent_fetches
 
     def enqueue(self, flight: Flight, *, first: bool = False) -> None:
         """Let a flight wait for a slot in its pool's queue."""

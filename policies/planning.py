@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import floor, fsum
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.bound import fractional_bound, greedy_value
 from prefetch_scheduler.policies.config import Config
@@ -30,6 +30,7 @@ from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
 from prefetch_scheduler.policies.steps import STEP, Steps, at_once, in_steps
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
 ITEMISED_LIMIT = 10_000
@@ -230,8 +231,9 @@ def _rated(
         priority = rating.priority
         worth = c.worth
         if worth is not None:
-            net_s = worth.net_s
-            value, worthy = max(0.0, net_s), net_s > 0
+            net_s = worth.gain_s - worth.cost_s
+            worthy = net_s > 0
+            value = net_s if worthy else 0.0
         else:
             worthy = confidence >= least
             if value is None:
@@ -269,7 +271,7 @@ def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
     if c.obstacle is not None:
         return Lane.SKIPPED, c.obstacle, c.detail
     if c.worth is not None:
-        return Lane.DEFERRED, Reason.NOT_WORTH_IT, c.worth.words()
+        return Lane.DEFERRED, Reason.NOT_WORTH_IT, ""
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
 

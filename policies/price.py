@@ -8,7 +8,7 @@ Satyanarayanan, "Managing battery lifetime with energy-aware adaptation", 2004).
 
 from math import exp, log
 
-from attrs import define, field
+from prefetch_scheduler.policies.values import define
 
 THRIFTIEST = 3e-4
 """Seconds a token at dial 0."""
@@ -47,13 +47,13 @@ class Price:
     ended: float = 0.0
     """Prefetched tokens that have come to their end, older ones faded."""
     wasted: float = 0.0
-    _raised: float = field(init=False, default=0.0)
+    raised: float = 0.0
     """Logarithm of how far above the dial's price it stands."""
 
     @property
     def now(self) -> float:
         """Seconds that a wasted token is worth."""
-        return price_at(self.dial) * exp(self._raised)
+        return price_at(self.dial) * exp(self.raised)
 
     @property
     def share(self) -> float | None:
@@ -64,11 +64,16 @@ class Price:
     def kept(self) -> bool:
         """Whether the promise is kept, or can still be."""
         share = self.share
-        return share is None or share <= self.promise + SLACK or self._raised < self._most
+        return share is None or share <= self.promise + SLACK or self.raised < self._most
 
     @property
     def _most(self) -> float:
         return max(0.0, log(HIGHEST / price_at(self.dial)))
+
+    def recall(self, ended: float, wasted: float, raised: float) -> None:
+        """Take up where an earlier engine ended, perhaps with another dial."""
+        self.ended, self.wasted = ended, wasted
+        self.raised = min(self._most, raised)
 
     def settle(self, tokens: int, *, wasted: bool) -> None:
         """A prefetch of so many tokens came to its end."""
@@ -78,4 +83,4 @@ class Price:
         share = self.share
         if share is not None:
             step = GAIN * (share - self.promise) * tokens / MEMORY_TOKENS
-            self._raised = min(self._most, max(0.0, self._raised + step))
+            self.raised = min(self._most, max(0.0, self.raised + step))

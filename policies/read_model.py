@@ -9,7 +9,9 @@ Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad
 
 from math import exp, log, log1p, sqrt
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 STEP = 0.3
 MOST = 30.0
@@ -27,14 +29,18 @@ FIRST_SESSIONS = -1.5
 """Familiarity, as a logit, of what no session has read yet."""
 
 
+_LEAST = log(0.005 / 0.995)
+
+
 def logit(chance: float) -> float:
     """Log odds, kept away from certainty."""
-    chance = min(0.995, max(0.005, chance))
-    return log(chance / (1 - chance))
+    if chance < 0.005:
+        return _LEAST
+    return log(chance / (1 - chance)) if chance < 0.995 else -_LEAST
 
 
 def signs(
-    calibrated: float | None, repeats: int, reads: int, *, changed: bool, familiar: float
+    calibrated: float | None, repeats: int, reads: int, changed: bool, familiar: float
 ) -> Signs:
     """What is known of an item when its loading is decided.
 
@@ -51,9 +57,9 @@ def signs(
         1.0,
         logit(calibrated),
         0.0,
-        log1p(repeats - 1) if repeats > 1 else 0.0,
-        log1p(reads),
-        float(changed),
+        log(repeats) if repeats > 1 else 0.0,
+        log1p(reads) if reads else 0.0,
+        1.0 if changed else 0.0,
         familiar - FIRST_SESSIONS,
     )
 
@@ -69,9 +75,10 @@ class ReadModel:
 
     def chance(self, s: Signs) -> float:
         """Probability of a read, 0..1."""
-        w = self.weights
-        x = w[0] + w[1] * s[1] + w[2] * s[2] + w[3] * s[3] + w[4] * s[4] + w[5] * s[5] + w[6] * s[6]
-        return 1 / (1 + exp(-min(MOST, max(-MOST, x))))
+        w0, w1, w2, w3, w4, w5, w6 = self.weights
+        _, s1, s2, s3, s4, s5, s6 = s
+        x = w0 + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5 + w6 * s6
+        return 1 / (1 + exp(-x)) if -MOST < x < MOST else float(x > 0)
 
     def learn(self, s: Signs, *, read: bool) -> None:
         """An item with these signs was read, or came to its end unread."""

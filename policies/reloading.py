@@ -40,20 +40,13 @@ def _worth_it(s: PlannerState, notice: Removed, key: str, now: float) -> bool:
     """Whether another read of it is likely enough; as long as too little is known, it is."""
     source = s.prefetch_sources(key)[0]
     figures = s.estimator.estimate(source, key.partition(":")[2], None, notice.tokens, None)
-    worth = s.learning.weigh(
-        notice.session,
-        notice.stored,
-        source.id,
-        None,
-        0.0,
-        tokens=figures.tokens,
-        load_s=figures.load_s,
-        queue_s=s.queue_s(figures.load_s),
-        factor=1.0,
-        now=now,
+    moment = s.learning.moment(notice.session, now, s.loads_ahead)
+    expected = moment.unasked(notice.stored, source.id)
+    worth = moment.worth(
+        expected, notice.stored, None, 0.0, figures.tokens, figures.load_s, factor=1.0
     )
     if worth is not None and worth.net_s <= 0:
-        s.note(key, "not reloaded", worth.words(), notice.session)
+        s.note(key, "not reloaded", Reason.NOT_WORTH_IT, notice.session, worth)
         return False
     return not s.observes
 

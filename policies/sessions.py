@@ -3,12 +3,14 @@
 from collections import OrderedDict
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, field
 
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.steps import LARGE
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause
+from prefetch_scheduler.policies.worth import Worth
 
 PREDICTED_KEPT = 2_000
 """Predicted keys remembered for each session, newest; past them a miss counts as not predicted."""
@@ -90,12 +92,15 @@ class SessionState:
     context: str | None = None
     plan: PlanState | None = None
     """The latest plan that a host submitted."""
-    predicted: OrderedDict[str, str] = field(init=False, default=Factory(OrderedDict))
-    """Key -> why it was not loaded ahead, or an empty string; newest last."""
+    predicted: OrderedDict[str, tuple[str, Worth | None]] = field(
+        init=False, default=Factory(OrderedDict)
+    )
+    """Key -> why it was not loaded ahead, or an empty string, and how it was weighed; newest last.
+    """
     pins: set[str] = field(init=False, default=Factory(set))
 
-    def note_predicted(self, key: str, why: str) -> None:
-        self.predicted[key] = why
+    def note_predicted(self, key: str, why: str, worth: Worth | None) -> None:
+        self.predicted[key] = why, worth
         self.predicted.move_to_end(key)
         if len(self.predicted) > PREDICTED_KEPT:
             self.predicted.popitem(last=False)

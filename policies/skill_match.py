@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Mapping
 from math import log, sqrt
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 _WORD = re.compile(r"[a-z][a-z0-9+#]{2,}")
 _COMMON_WORDS = """

@@ -2,7 +2,9 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen

@@ -1,13 +1,15 @@
 """The story of each key: what was done with it, when, and why. Bounded, newest kept."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import assert_never
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.outcomes import clip
+from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.worth import Worth, with_worth
 from prefetch_scheduler.policies.yaml_text import printable
 
 LINES = 32
@@ -16,6 +18,8 @@ KEYS = 2000
 """Keys with a story; the least recently told is dropped."""
 PREFETCHES = 8192
 """Prefetches whose key is remembered, for reports that give only a number."""
+LATEST = 300
+"""Lines kept of all keys together, for who looks on."""
 _DAY_S = 86_400
 
 
@@ -41,8 +45,15 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
-_Line = tuple[float, float, str, str, str]
-"""The fields of a `StoryLine`: many more are written down than are ever read."""
+_Line = tuple[float, float, str, str, str, Worth | None]
+"""The fields of a `StoryLine`, and how what it tells of was weighed: many more are written down
+than are ever read."""
+
+
+def _line(
+    at: float, wall: float, event: str, reason: str, session: str, worth: Worth | None
+) -> StoryLine:
+    return StoryLine(at, wall, event, with_worth(reason, worth), session)
 
 
 @define(eq=False)
@@ -54,20 +65,29 @@ class StoryBook:
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
     _prefetches: OrderedDict[int, tuple[str, str]] = field(init=False, factory=OrderedDict)
     """Number of a prefetch -> its key and session."""
+    _latest: deque[tuple[str, _Line]] = field(init=False, factory=lambda: deque(maxlen=LATEST))
+    """The newest lines of all keys."""
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
+        worth = event.worth if isinstance(event, ev.Note) else None
         for key, session, name, reason in self._told(event):
-            self._tell(public_key(key), (now, wall, name, clip(reason), session))
+            self._tell(public_key(key), (now, wall, name, clip(reason), session, worth))
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(StoryLine(*line) for line in self._stories.get(key, ()))
+        return tuple(_line(*line) for line in self._stories.get(key, ()))
+
+    def latest(self, count: int) -> tuple[tuple[str, StoryLine], ...]:
+        """`(key, line)` of the newest lines, newest last; at most `LATEST`."""
+        newest = list(self._latest)[-count:] if count > 0 else []
+        return tuple((key, _line(*line)) for key, line in newest)
 
     def __len__(self) -> int:
         return len(self._stories)
 
     def _tell(self, key: str, line: _Line) -> None:
+        self._latest.append((key, line))
         stories = self._stories
         story = stories.get(key)
         if story is None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from prefetch_scheduler.policies import admitting, ending
-from prefetch_scheduler.policies.candidates import candidate
+from prefetch_scheduler.policies.candidates import Moment, candidate
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
@@ -215,9 +215,8 @@ def _plan(
     items = yield from merging(pending.predictions)
     candidates: list[Candidate] = []
     for some in in_steps(items):
-        candidates.extend(
-            [candidate(s, session, item, surveys.get(item.key), pending, s.now) for item in some]
-        )
+        moment = Moment.of(s, session, pending.cause)
+        candidates.extend([candidate(moment, item, surveys.get(item.key)) for item in some])
         yield
     # First, since what is dropped is not charged to the plan.
     if pending.replaces and s.flights.wanted_by(session.id):
@@ -354,7 +353,8 @@ def _account(
     for some in in_steps(plan.items):
         for item in some:
             loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
-            session.note_predicted(item.key, "" if loaded else item.reason.value)
+            why = "" if loaded else item.reason.value
+            session.note_predicted(item.key, why, item.candidate.worth)
         yield
     if pending.cause is not Cause.PREDICTION or pending.parent is not None:
         return
@@ -365,7 +365,8 @@ def _account(
         for item in some:
             reason = item.reason.value
             text = f"{reason}: {item.detail}" if item.detail else reason
-            s.note(item.key, _PLANNED[item.priority, item.lane], text, session.id)
+            planned = _PLANNED[item.priority, item.lane]
+            s.note(item.key, planned, text, session.id, item.candidate.worth)
             if item.priority is Priority.P0 and item.reason is not Reason.CACHED:
                 s.count(P0NotResident(session.id, item.key))
             if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest
 from itertools import islice
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.values import define
 
 WINDOW = 4
 """Reads after one within which another follows it."""

@@ -112,6 +112,7 @@ class Reason(StrEnum):
     OVER_TIME_BUDGET = auto()
     BELOW_MIN_CONFIDENCE = auto()
     NOT_WORTH_IT = auto()
+    WASTEFUL = auto()  # next to nothing of its source's or role's loads ahead was read
     OBSERVED = auto()
     PRIORITY_DEFERRED = auto()
     TOKEN_BUDGET_EXCEEDED = auto()
@@ -126,6 +127,7 @@ class Reason(StrEnum):
     SPECULATION_OFF = auto()
     QUEUE_FULL = auto()
     START_EXPIRED = auto()
+    OVERDUE = auto()  # a reader had it loaded afresh instead of waiting for it
     REPLACED = auto()  # a later submit of the same context does not repeat it
     CONTEXT_CHANGED = auto()
     SESSION_ENDED = auto()

@@ -6,12 +6,12 @@ Only the expected waste is charged: what is read would have been loaded anyway (
 
 from math import exp
 
-from attrs import frozen
+from prefetch_scheduler.policies.values import define
 
 
-@frozen
+@define
 class Worth:
-    """How one load ahead was weighed. Times in seconds."""
+    """How one load ahead was weighed. Times in seconds. (Not frozen: that would take longer.)"""
 
     chance: float
     """Probability that it is read while its content is good."""
@@ -37,6 +37,11 @@ class Worth:
         )
 
 
+def with_worth(reason: str, worth: Worth | None) -> str:
+    """A reason, and after it how it was weighed."""
+    return reason if worth is None else f"{reason}: {worth.words()}"
+
+
 def hidden_part(load_s: float, lead_s: float, queue_s: float) -> float:
     """Expected seconds of a load that are over when its reader comes.
 
@@ -45,12 +50,11 @@ def hidden_part(load_s: float, lead_s: float, queue_s: float) -> float:
     """
     if lead_s <= 0:
         return 0.0
-    return exp(-queue_s / lead_s) * lead_s * (1 - exp(-load_s / lead_s))
+    hidden = lead_s * (1 - exp(-load_s / lead_s))
+    return hidden * exp(-queue_s / lead_s) if queue_s else hidden
 
 
-def weighed(
-    chance: float, hidden_s: float, tokens: int, price: float, factor: float = 1.0
-) -> Worth:
+def weighed(chance: float, hidden_s: float, tokens: int, price: float, factor: float) -> Worth:
     """The worth of one load ahead.
 
     Args:

@@ -15,10 +15,14 @@ from importlib.metadata import version
 from typing import Any
 
 from prefetch_scheduler.engine.cli import (
+    completion_command,
     config_command,
+    explain_command,
     plan_command,
     replay_command,
+    report_command,
     simulate_command,
+    top_command,
 )
 from prefetch_scheduler.engine.cli.output import complain
 from prefetch_scheduler.policies.errors import PrefetchError
@@ -26,7 +30,16 @@ from prefetch_scheduler.policies.errors import PrefetchError
 PROGRAM = "prefetch-scheduler"
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_COMMANDS = (replay_command, simulate_command, plan_command, config_command)
+_COMMANDS = (
+    replay_command,
+    simulate_command,
+    plan_command,
+    top_command,
+    report_command,
+    explain_command,
+    config_command,
+    completion_command,
+)
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _LOG = logging.getLogger("prefetch_scheduler")
 
@@ -50,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Loads what an AI agent is about to need before it asks.",
-        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input.",
+        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input,"
+        " 130 interrupted.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.engine import adapters
 from prefetch_scheduler.engine.events import ContextChanged, SessionEnded
@@ -28,6 +28,7 @@ from prefetch_scheduler.engine.sources.calls import CALL
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, PrefetchError
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 

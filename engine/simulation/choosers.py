@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.future import Future
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Priority
 
 LOOK_AHEAD = 100

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import assert_never
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.host import DAY_S, next_day
@@ -72,6 +72,7 @@ from prefetch_scheduler.policies.prediction import as_terms
 from prefetch_scheduler.policies.residents import CacheEffect
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 PATIENCE_S = 1e6

@@ -5,10 +5,11 @@ from hashlib import blake2b
 from statistics import NormalDist
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.recorded_loads import LoadCost, RecordedLoads
 from prefetch_scheduler.engine.recording_events import RecordedSession
+from prefetch_scheduler.policies.values import frozen
 
 SHORTEST_S, LONGEST_S = 0.01, 30.0
 """Drawn load times are clipped to these."""

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable
 from itertools import count
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.choosers import Chooser
@@ -47,6 +47,7 @@ from prefetch_scheduler.policies.metrics_events import (
     SessionOpened,
 )
 from prefetch_scheduler.policies.residents import CacheEffect
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Reason
 
 _NEVER = float("inf")

@@ -13,12 +13,13 @@ from contextvars import ContextVar
 from typing import Any
 from weakref import WeakValueDictionary
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.actors.runs import describe
 from prefetch_scheduler.engine.sources.call_names import canonical_call, split_call
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
+from prefetch_scheduler.policies.values import define
 
 CALL = "call"
 """The kind of key."""

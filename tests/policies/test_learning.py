@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from prefetch_scheduler.policies.calibration import Calibration
 from prefetch_scheduler.policies.config import Config, Speculation
+from prefetch_scheduler.policies.expectations import Holders, SessionExpectations
 from prefetch_scheduler.policies.familiar import Familiar
-from prefetch_scheduler.policies.learning import WARM_UP, Learning
+from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.price import HIGHEST, Price, price_at
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, signs
+from prefetch_scheduler.policies.weighing import WARM_UP
 from prefetch_scheduler.policies.worth import hidden_part, weighed
 
 GROUP = (0, "related_file")
@@ -67,14 +69,14 @@ def test_the_reliability_table_shows_stated_and_true_with_counts() -> None:
 def test_before_anything_is_learned_the_calibrated_confidence_stands() -> None:
     model = ReadModel()
     for stated in (0.1, 0.5, 0.9):
-        known = signs(stated, 1, 0, changed=False, familiar=FIRST_SESSIONS)
+        known = signs(stated, 1, 0, False, FIRST_SESSIONS)
         assert model.chance(known) == pytest.approx(stated, abs=1e-6)
 
 
 def test_what_tells_reads_from_the_rest_is_learned() -> None:
     model, drawn = ReadModel(), random.Random(1)
-    again = signs(None, 0, 1, changed=True, familiar=FIRST_SESSIONS)
-    fresh = signs(0.8, 1, 0, changed=False, familiar=FIRST_SESSIONS)
+    again = signs(None, 0, 1, True, FIRST_SESSIONS)
+    fresh = signs(0.8, 1, 0, False, FIRST_SESSIONS)
     for _ in range(400):
         model.learn(again, read=drawn.random() < 0.8)
         model.learn(fresh, read=drawn.random() < 0.1)
@@ -95,7 +97,7 @@ def test_no_more_is_hidden_than_the_load_or_the_time_until_its_reader_comes(
 
 
 def test_only_the_expected_waste_is_charged() -> None:
-    assert weighed(1.0, 0.4, 10_000, 1e-3).cost_s == 0
+    assert weighed(1.0, 0.4, 10_000, 1e-3, 1.0).cost_s == 0
     worth = weighed(0.25, 0.4, 1_000, 1e-4, factor=2.0)
     assert worth.gain_s == pytest.approx(0.2)
     assert worth.cost_s == pytest.approx(0.075)
@@ -155,20 +157,10 @@ def test_familiar_keys_and_projects_are_bounded_and_old_habits_fade() -> None:
 # ---- all of it -----------------------------------------------------------------------------------
 
 
-def weigh(learning: Learning, stored: str, stated: float = 0.8, tokens: int = 1_000):  # type: ignore[no-untyped-def]  # a test's shorthand
-    learning.predicted("s", stored, 0, "related_file", stated, 0.0)
-    return learning.weigh(
-        "s",
-        stored,
-        0,
-        GROUP,
-        stated,
-        tokens=tokens,
-        load_s=0.5,
-        queue_s=0.0,
-        factor=1.0,
-        now=0.0,
-    )
+def weigh(learning: Learning, stored: str, stated: float = 0.8, tokens: int = 1_000, now=0.0):  # type: ignore[no-untyped-def]  # a test's shorthand
+    moment = learning.moment("s", now)
+    expected = moment.predicted(stored, 0, GROUP, stated)
+    return moment.worth(expected, stored, GROUP, stated, tokens, load_s=0.5, factor=1.0)
 
 
 def test_thresholds_decide_until_enough_outcomes_of_the_source_are_known() -> None:
@@ -221,15 +213,46 @@ def test_a_change_ends_what_was_expected_and_is_a_sign_of_what_follows() -> None
 def test_waste_is_settled_once_whichever_way_it_ends() -> None:
     learning = Learning(Config(speculation=Speculation(waste_budget=0.3)))
     learning.began("s", None)
-    learning.loaded("s", "file:a", 30_000)
+    learning.loaded("s", "file:a", GROUP, 30_000)
     learning.read("s", "file:a", 1.0)
     learning.left("s", "file:a")
     assert (learning.price.wasted, learning.price.ended) == (0, 30_000)
-    learning.loaded("s", "file:b", 10_000)
+    learning.loaded("s", "file:b", GROUP, 10_000)
     learning.left("s", "file:b")
     learning.left("s", "file:b")
-    learning.loaded("s", "file:c", 10_000)
+    learning.loaded("s", "file:c", GROUP, 10_000)
     learning.ended("s")
     learning.ended("s")
     assert learning.price.wasted == pytest.approx(20_000, rel=0.1)
     assert learning.sessions == 0
+
+
+def test_what_a_long_session_was_expected_to_read_is_in_vain_once_it_is_gone_from_the_cache() -> (
+    None
+):
+    learning = Learning(Config())
+    for number in range(60):
+        weigh(learning, f"file:{number}")
+    rules = Config().cache
+    weigh(learning, "file:late", now=rules.warm_ttl_s + rules.cold_ttl_s)
+    assert 0 not in learning.models
+    worth = weigh(learning, "file:later", now=rules.warm_ttl_s + rules.cold_ttl_s + 1)
+    assert learning.models[0].outcomes == 60
+    assert worth is not None
+    assert worth.chance < 0.15
+
+
+def test_a_change_concerns_those_sessions_alone_that_know_the_key() -> None:
+    holders = Holders()
+    first, second = SessionExpectations(holders), SessionExpectations(holders)
+    first.expect("file:a", 0, 0.0)
+    second.note_read("file:a")
+    second.note_read("mail:inbox\x00anna")
+    assert holders.of("file:a") == [first, second]
+    assert holders.of("file:b") == []
+    assert holders.of("mail:inbox") == [second]
+    assert first.note_change("file:a") is not None
+    assert holders.of("file:a") == [second]
+    second.close()
+    first.close()
+    assert len(holders) == 0

@@ -3,10 +3,12 @@
 from attrs import evolve
 
 from prefetch_scheduler.policies.config import Config, Execution, Speculation
-from prefetch_scheduler.policies.learning import WARM_UP
 from prefetch_scheduler.policies.metrics_events import Learned
 from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
+from prefetch_scheduler.policies.source_info import SourceInfo
+from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
+from prefetch_scheduler.policies.weighing import WARM_UP
 from support.virtual import Load, Outcome, World, p
 
 SLOW = Load(seconds=0.5, tokens=200)
@@ -48,8 +50,17 @@ def test_a_predictor_that_was_wrong_is_not_acted_on_and_is_told_why() -> None:
     assert handle.plan is not None
     (item,) = handle.plan.items
     assert (item.lane, item.reason) == (Lane.DEFERRED, Reason.NOT_WORTH_IT)
-    assert "read with probability 0.0" in item.detail
+    assert "read with probability 0.0" in item.explanation
+    assert item.to_dict()["worth"]["chance"] < 0.1
     assert "file:next" not in world.loaded
+    world.read("file:next")
+    world.settle()
+    book = StoryBook()
+    for event in world.events:
+        book.handle(event, 0.0, 0.0)
+    told = {line.event: line.reason for line in book.explain("file:next")}
+    assert told["planned P2 deferred"].startswith("not_worth_it: read with probability 0.0")
+    assert told["miss"].startswith("not_worth_it: read with probability 0.0")
 
 
 def test_what_takes_next_to_no_time_is_not_loaded_ahead_however_certain() -> None:
@@ -98,6 +109,26 @@ def test_a_session_begins_with_what_most_sessions_of_its_project_read() -> None:
     assert world.read("file:always", "new").waited == 0
 
 
+def test_what_is_private_is_prefilled_for_who_read_it_under_its_own_name() -> None:
+    mail = SourceInfo(0, "mail", "mail", read_only=True, private=True)
+    world = World((mail,), default=SLOW)
+    for number in range(WARM_UP + 5):
+        session = f"earlier{number}"
+        world.tell(SessionStarted(session, "p", "ann"))
+        world.submit([p(f"mail:{number}", confidence=0.85)], session=session)
+        world.run(1)
+        for name in (number, "always"):
+            world.read(f"mail:{name}", session)
+        world.tell(SessionEnded(session))
+        world.run(1)
+    for user, expected in (("bob", []), ("ann", ["mail:always"])):
+        world.change("mail:always")
+        before = len(world.started)
+        world.tell(SessionStarted(f"new of {user}", "p", user))
+        world.settle()
+        assert [key for _, key, _ in world.started[before:]] == expected
+
+
 def test_observing_plans_and_records_and_loads_nothing() -> None:
     world = World(default=SLOW, config=Config(speculation=Speculation(mode="observe")))
     handle = world.submit([p("file:a", confidence=0.85)])
@@ -138,3 +169,59 @@ def test_a_read_that_comes_after_its_session_ended_does_not_bring_it_back() -> N
         world.settle()
     assert world.planner.state.learning.sessions == 0
     assert not world.planner.state.sessions
+
+
+def test_a_role_whose_loads_nobody_reads_is_not_loaded_any_more_within_its_first_session() -> None:
+    config = Config(cold_cache_size=10, warm_cache_size=10, hot_cache_size=10)
+    world = World(default=SLOW, config=config)
+    for number in range(120):
+        world.submit([p(f"file:{number}", confidence=0.85), p(f"file:good{number}", "test_file")])
+        world.run(2)
+        world.read(f"file:good{number}")
+    early = [key for key in world.loaded if key.startswith("file:") and key[5:].isdigit()]
+    before = len(early)
+    handle = world.submit([p("file:next", confidence=0.85), p("file:good", "test_file")])
+    world.settle()
+    assert handle.plan is not None
+    fates = {item.key: item.reason for item in handle.plan.items}
+    assert fates == {"file:next": Reason.WASTEFUL, "file:good": Reason.PLANNED}
+    assert before < 100
+    warnings = [log.text for log in world.logs if "nothing is loaded ahead" in log.text]
+    assert len(warnings) == 1
+    assert "role related_file" in warnings[0]
+
+
+def test_a_reader_loads_afresh_what_has_been_under_way_for_far_too_long() -> None:
+    loads = {f"file:{n}": Load(seconds=0.01, tokens=10) for n in range(30)}
+    loads["file:hung"] = Load(seconds=20.0, tokens=10)
+    world = World(loads=loads)
+    for number in range(30):
+        world.read(f"file:{number}")
+        world.settle()
+    world.submit([p("file:hung")])
+    world.run(5)
+    world.loads["file:hung"] = Load(seconds=0.01, tokens=10)
+    outcome = world.read("file:hung")
+    world.run(0.1)
+    assert outcome.result is not None
+    assert outcome.waited < 0.1
+    assert [key for _, key, _ in world.started].count("file:hung") == 2
+    world.settle()
+    world.check()
+    summary = world.summary()
+    assert (summary["cancelled"], summary["late_hits"]) == (1, 0)
+
+
+def test_a_reader_joins_what_is_about_to_be_loaded() -> None:
+    loads = {f"file:{n}": Load(seconds=0.5 + n / 50, tokens=10) for n in range(30)}
+    loads["file:next"] = Load(seconds=1.0, tokens=10)
+    world = World(loads=loads)
+    for number in range(30):
+        world.read(f"file:{number}")
+        world.settle()
+    world.submit([p("file:next")])
+    world.run(0.9)
+    world.read("file:next")
+    world.settle()
+    assert [key for _, key, _ in world.started].count("file:next") == 1
+    assert world.summary()["late_hits"] == 1

@@ -1,0 +1,144 @@
+"""What was learned as plain data, and back: what an engine keeps over a restart.
+
+Figures of sources and roles alone: no key, no project, no session and nothing of any content, so
+that nothing can be read from them that a source would not have had loaded ahead. What projects
+read, which goes by keys, is learned anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from attrs import field
+
+from prefetch_scheduler.policies.calibration import BINS, Calibration
+from prefetch_scheduler.policies.estimates import SECONDS_FLOOR, TOKENS_FLOOR, Estimator
+from prefetch_scheduler.policies.learning import LEAD_MEMORY, Lead, Learning
+from prefetch_scheduler.policies.quantiles import SHARES, Quantiles
+from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, ReadModel
+from prefetch_scheduler.policies.values import define
+from prefetch_scheduler.policies.vocabulary import Role
+from prefetch_scheduler.policies.wasteful import LONGEST_PAUSE
+
+MOST = 1e9
+"""No figure in it can be larger."""
+MOST_SOURCES = 1_000
+
+
+def remembered(learning: Learning, estimator: Estimator) -> dict[str, Any]:
+    """Everything to keep, as data that JSON can hold; sources by their number, as text."""
+    sources: dict[str, dict[str, Any]] = {}
+
+    def of(source: int) -> dict[str, Any]:
+        return sources.setdefault(str(source), {})
+
+    for source, model in learning.models.items():
+        of(source)["model"] = [model.outcomes, *model.weights, *model.squares]
+    for (source, role), figures in learning.calibration.plain():
+        of(source).setdefault("roles", {})[str(role)] = figures
+    for (source, role), figures in learning.wasteful.plain():
+        of(source).setdefault("breakers", {})[str(role)] = figures
+    for name, table in (("times", estimator.times), ("sizes", estimator.sizes)):
+        for source, known in table.items():
+            of(source)[name] = known.plain()
+    price, lead = learning.price, learning.lead
+    return {
+        "lead": [lead.mean_s, lead.count],
+        "price": [price.ended, price.wasted, price.raised],
+        "sources": sources,
+    }
+
+
+def recall(plain: object, learning: Learning, estimator: Estimator) -> None:
+    """Take up what `remembered` gave, in place of what was learned so far; all of it or nothing.
+
+    Args:
+        plain: what was kept; sources that are not there any more left out.
+        learning, estimator: of an engine that has just begun.
+
+    Raises:
+        ValueError: it is not of that form; with where.
+    """
+    read = _Reading(learning, estimator)
+    whole = _mapping(plain, "the document")
+    mean_s, count = _numbers(whole.get("lead"), 2, "lead")
+    read.lead = Lead(mean_s, min(LEAD_MEMORY, int(count)))
+    price = _numbers(whole.get("price"), 3, "price")
+    if price[1] > price[0]:
+        raise ValueError("price: more is wasted than was prefetched")
+    sources = _mapping(whole.get("sources"), "sources")
+    if len(sources) > MOST_SOURCES:
+        raise ValueError(f"sources: {len(sources)}; at most {MOST_SOURCES}")
+    for name, figures in sources.items():
+        if not name.isdecimal():
+            raise ValueError(f"sources: {name!r:.40} is no number")
+        read.source(int(name), _mapping(figures, f"sources.{name}"))
+    learning.lead = read.lead
+    learning.price.recall(*price)
+    learning.models.update(read.models)
+    learning.calibration = read.calibration
+    for (source, role), breaker in read.breakers.items():
+        learning.wasteful.recall((source, role), breaker)
+    estimator.times.update(read.times)
+    estimator.sizes.update(read.sizes)
+
+
+@define
+class _Reading:
+    """What has been read so far."""
+
+    learning: Learning
+    estimator: Estimator
+    lead: Lead = field(factory=Lead)
+    calibration: Calibration = field(factory=Calibration)
+    models: dict[int, ReadModel] = field(factory=dict)
+    breakers: dict[tuple[int, str], Sequence[float]] = field(factory=dict)
+    times: dict[int, Quantiles] = field(factory=dict)
+    sizes: dict[int, Quantiles] = field(factory=dict)
+
+    def source(self, number: int, figures: Mapping[str, Any]) -> None:
+        where, weights = f"sources.{number}", len(PRIOR_WEIGHTS)
+        if "model" in figures:
+            outcomes, *rest = _numbers(
+                figures["model"], 1 + 2 * weights, f"{where}.model", low=-MOST
+            )
+            squares = rest[weights:]
+            if outcomes < 0 or min(squares) <= 0:
+                raise ValueError(f"{where}.model: a count or a sum of squares is not positive")
+            self.models[number] = ReadModel(rest[:weights], squares, int(outcomes))
+        for role, bins in _mapping(figures.get("roles", {}), f"{where}.roles").items():
+            if role not in set(Role):
+                raise ValueError(f"{where}.roles: {role!r:.40} is no role")
+            place = f"{where}.roles.{role}"
+            self.calibration.recall((number, role), _numbers(bins, 3 * BINS, place), place)
+        for role, breaker in _mapping(figures.get("breakers", {}), f"{where}.breakers").items():
+            if role and role not in set(Role):
+                raise ValueError(f"{where}.breakers: {role!r:.40} is no role")
+            kept = _numbers(breaker, 3, f"{where}.breakers.{role}")
+            if kept[1] > kept[0] or kept[2] > LONGEST_PAUSE:
+                raise ValueError(f"{where}.breakers.{role}: {kept} does not fit together")
+            self.breakers[number, role] = kept
+        for name, floor, table in (
+            ("times", SECONDS_FLOOR, self.times),
+            ("sizes", TOKENS_FLOOR, self.sizes),
+        ):
+            if name in figures:
+                known = _numbers(figures[name], 2 + len(SHARES), f"{where}.{name}", low=-MOST)
+                table[number] = Quantiles.from_plain(floor, known)
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(f"{where}: not a mapping")
+    return value
+
+
+def _numbers(value: object, count: int, where: str, low: float = 0.0) -> list[float]:
+    """So many finite numbers."""
+    if not isinstance(value, list) or len(value) != count:
+        raise ValueError(f"{where}: not a list of {count} numbers")
+    for number in value:
+        sound = type(number) in (int, float) and isfinite(number) and low <= number <= MOST
+        if not sound:
+            raise ValueError(f"{where}: {number!r:.40} is no number in {low:g}..{MOST:g}")
+    return [float(number) for number in value]
