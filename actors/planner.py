@@ -36,7 +36,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
 from prefetch_scheduler.policies.keys import key_fault
-from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent
+from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent, Miss
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
@@ -422,9 +422,15 @@ class Planner(EngineActor):
             case Answer() | Retry() | Refuse() if isinstance(effect.ticket, AskedDemand):
                 self._kept.answered(effect.ticket)
                 self._answer_asked(effect.ticket, effect)
-            case Answer() | Retry():
+            case Answer():
                 self._kept.answered(effect.ticket)
                 effect.ticket.set(effect)
+            case Retry(counted=counted, session=session, key=key):
+                self._kept.answered(effect.ticket)
+                if effect.ticket.set(effect) is False and key and not counted:
+                    # Its reader was to count it, and has given up.
+                    gone = Miss(session, key, predicted=False, reason="given up")
+                    self._metrics.tell(Events((gone,)))
             case Refuse():
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
@@ -147,7 +147,8 @@ class PrefetchEngine(Reads):
 
     async def astart(self) -> Self:
         """As `start`, without blocking the event loop."""
-        await _in_thread(self.start)
+        starting = _in_thread(self.start, undo=self.stop)
+        await starting
         return self
 
     async def astop(self, timeout: float = 5.0) -> None:
@@ -401,18 +402,29 @@ def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":
     return recorder_of(runtime, path)
 
 
-def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:
+async def _in_thread(action: Callable[[], object], undo: Callable[[], object] | None = None) -> Any:
     """Run a blocking action in a daemon thread and wait for it without blocking the loop.
 
     Not in the loop's executor: its threads would hang the interpreter's exit if a source did.
+
+    Args:
+        undo: called in that thread where the waiter was cancelled before the action was done.
     """
     reply = AsyncReply(asyncio.get_running_loop())
 
     def run() -> None:
         try:
-            reply.set(action())
+            done = action()
         except BaseException as error:  # noqa: BLE001 - handed over to the waiter
             reply.fail(error)
+            return
+        if not reply.set(done) and undo is not None:
+            undo()
 
     threading.Thread(target=run, name="prefetch-life", daemon=True).start()
-    return reply.wait(None)
+    try:
+        return await reply.wait(None)
+    except asyncio.CancelledError:
+        if not reply.give_up() and undo is not None:  # it was done at that very moment
+            threading.Thread(target=undo, name="prefetch-life", daemon=True).start()
+        raise

@@ -175,7 +175,8 @@ class Replay:
         self.counts.sessions += 1
         self._kinds = set(self.sources)
         session = self.engine.session(self._unique(recorded.id), project=recorded.project)
-        finished, previous_t = self.clock.now(), 0.0
+        first_t = recorded.events[0].t if recorded.events else 0.0
+        finished, previous_t = self.clock.now(), first_t
         for event in recorded.events:
             if self.thinking:
                 self._wait_until(finished + event.t - previous_t)

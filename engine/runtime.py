@@ -355,7 +355,7 @@ class Runtime:
             normal = self.registry.normalise_prefix(pattern)
         else:
             normal = exactly(self.registry.normalise(pattern))
-        self.tell_cache(Invalidate(normal, self.view.board.note(normal)))
+        self.changed(normal, "")
 
     def settle(self, address: Address, message: Any) -> None:
         """Send; in a thread without an event loop also wait until it has taken effect.

@@ -255,6 +255,9 @@ class Retry:
     ticket: Any = field(eq=False)
     counted: bool = False
     """The read was counted before its planner failed; it must not be counted again."""
+    session: str = ""
+    key: str = ""
+    """Of a read that is still to be counted by its reader: what it is, should nobody wait."""
 
 
 @frozen

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefetch_scheduler.engine.monitor import place
 from prefetch_scheduler.engine.monitor.client import MonitorClient, running
-from prefetch_scheduler.engine.monitor.place import MonitorError
+from prefetch_scheduler.engine.monitor.place import PROTOCOL, MonitorError
 
 HINT = "set monitor.socket to auto in the engine's configuration, or name its socket with --socket"
 
@@ -28,7 +28,7 @@ def connected(args: argparse.Namespace) -> MonitorClient:
         MonitorError: there is none, there are several, or it cannot be reached.
     """
     if args.socket is not None:
-        return MonitorClient(args.socket)
+        return _spoken_with(MonitorClient(args.socket))
     found = list(running())
     if not found:
         raise MonitorError(f"no running engine listens in {place.own_folder()}; {HINT}")
@@ -37,4 +37,20 @@ def connected(args: argparse.Namespace) -> MonitorClient:
         for path, hello in found:
             lines.append(f"  --socket {path}  ({hello['engine']} of process {hello['process']})")
         raise MonitorError("\n".join(lines))
-    return MonitorClient(found[0][0])
+    return _spoken_with(MonitorClient(found[0][0]))
+
+
+def _spoken_with(client: MonitorClient) -> MonitorClient:
+    """The same client, once it is known that both sides mean the same."""
+    try:
+        hello = client.ask("hello")
+        if hello["protocol"] != PROTOCOL:
+            raise MonitorError(
+                f"the engine is of version {hello['version']}, and speaks protocol"
+                f" {hello['protocol']}, this command {PROTOCOL}: use the command that was installed"
+                " with the engine"
+            )
+    except BaseException:
+        client.close()
+        raise
+    return client

@@ -24,6 +24,9 @@ LANES = (
 )
 """Lane and pool, in the order of urgency."""
 
+TROUBLES = 8
+"""Alerts, actors and sources in trouble that are shown one by one."""
+
 Status = Mapping[str, Any]
 
 
@@ -225,6 +228,9 @@ def _troubles(status: Status) -> Table:
         if count:
             told = f"loads past their time that have not ended: {count}"
             rows.append((Cell("source", Tone.WARN), Cell(printable(source)), Cell(told)))
+    more = max(0, len(rows) - TROUBLES) + status["alerts_standing"] - len(status["alerts"])
+    if more:
+        rows = [*rows[:TROUBLES], (Cell(""), Cell(""), Cell(f"… and {more:,} more", Tone.FAINT))]
     return Table("alerts", ("what", "where", "why"), tuple(rows), empty="none")
 
 

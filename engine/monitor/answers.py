@@ -7,19 +7,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from prefetch_scheduler.actors.messages import LatestQuery, ReportQuery
-from prefetch_scheduler.engine.monitor.place import MonitorError
+from prefetch_scheduler.engine.monitor.place import PROTOCOL, MonitorError
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import LATEST
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.facade import PrefetchEngine
 
-PROTOCOL = 1
 LIMIT_S = 1.0
 """Real seconds that an actor may take to answer."""
 SHARED_S = 0.2
 """Real seconds for which those who look on share one snapshot."""
 MOST_DECISIONS = 100
+MOST_ALERTS = 100
+"""Alerts that a status names; it says how many stand."""
 MINOR = frozenset({"predicted", "promoted", "demoted"})
 """Events of stories that are no decisions of the planner, and many."""
 
@@ -80,11 +81,10 @@ class Answers:
         except Exception:  # noqa: BLE001 - whatever Metrics fails on, the rest is worth showing
             latest = ()
         told = [{"key": key, **_line(line)} for key, line in latest if line.event not in MINOR]
-        return {
-            **self._hello(),
-            **snapshot.to_dict(),
-            "decisions": told[-count:] if count else [],
-        }
+        status = {**self._hello(), **snapshot.to_dict()}
+        status["alerts_standing"] = len(status["alerts"])
+        del status["alerts"][MOST_ALERTS:]
+        return {**status, "decisions": told[-count:] if count else []}
 
     def _report(self, session: str = "") -> dict[str, Any]:
         report: Report = self._engine._runtime.ask_metrics(ReportQuery(session or None), LIMIT_S)

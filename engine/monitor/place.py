@@ -10,6 +10,8 @@ from pathlib import Path
 
 from prefetch_scheduler.policies.errors import PrefetchError
 
+PROTOCOL = 1
+"""What the two ends of a monitor's socket speak; another number is another language."""
 AUTO = "auto"
 SUFFIX = ".sock"
 LONGEST = 103

@@ -1,8 +1,8 @@
 """Answers on a monitor's socket, in one thread that nobody waits for.
 
 The thread reads and writes without blocking, and asks the engine as any thread of the host would.
-A client that sends too much, or does not read its answer, is closed; all of them together get so
-many answers a second and no more.
+A client that sends too much, or does not read its answer, is closed; all of them together get a
+fifth of its time and no more.
 """
 
 import contextlib
@@ -35,8 +35,12 @@ STALL_S = 5.0
 """Real seconds in which a client must have taken something of its answer."""
 IDLE_S = 300.0
 """Real seconds after which a client that asks nothing is closed."""
-SPACING_S = 0.005
-"""Real seconds between two answers, to whomever."""
+SPACING_S = 0.02
+"""Real seconds between two answers, to whomever, at the least."""
+REST, LONGEST_REST_S = 4.0, 1.0
+"""It pauses for so many times what an answer took, so that all clients together cannot keep the
+interpreter busy; but not for longer than this, in real seconds.
+"""
 CHUNK = 64 * 1024
 
 _LISTENING: "weakref.WeakSet[MonitorServer]" = weakref.WeakSet()
@@ -183,10 +187,12 @@ class MonitorServer:
             if client.touched + (STALL_S if client.owed else IDLE_S) < now:
                 self._close(client)
             elif client.has_request and now >= self._next_at:
-                self._next_at = now + SPACING_S
                 self._respond(client)
                 if self._ending:
                     return
+                took = time.monotonic() - now
+                now += took
+                self._next_at = now + max(SPACING_S, min(REST * took, LONGEST_REST_S))
 
     def _patience(self) -> float:
         """Real seconds that it may wait for something to come."""

@@ -5,8 +5,9 @@
     telemetry.close()
 
 It needs the API only; the host chooses and configures the SDK. The engine makes no call into it:
-figures are read where the reader asks for them, spans are made in a subscriber's thread, after
-the load. What is served from the cache loads nothing, and so has no span.
+figures are read where the reader asks for them; spans, and the histogram of how long loads take,
+are made in a subscriber's thread, after the load. What is served from the cache loads nothing, and
+so has no span.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from prefetch_scheduler.policies.planner_events import ResourceFailed, ResourceL
 
 SCOPE = "prefetch_scheduler"
 SPAN = f"{PREFIX}.load"
+DURATION = f"{PREFIX}.load.duration"
 _NS = 1_000_000_000
 
 
@@ -76,6 +78,9 @@ class Telemetry:
                 unit=instrument.unit,
                 description=instrument.about,
             )
+        self._durations = meter.create_histogram(
+            DURATION, unit="s", description="how long sources take, by source, cause and error"
+        )
         self._unsubscribe = engine.subscribe(self._on_event)
 
     def close(self) -> None:
@@ -113,17 +118,18 @@ class Telemetry:
     def _on_event(self, event: Any) -> None:
         if not self._open or not isinstance(event, ResourceLoaded | ResourceFailed):
             return
-        attributes: dict[str, str | int] = {
+        told: dict[str, str] = {
             "prefetch.source": event.source,
             "prefetch.cause": str(event.cause),
-            "gen_ai.conversation.id": event.session,
         }
+        if isinstance(event, ResourceFailed):
+            told["error.type"] = "ResourceUnavailable"
+        self._durations.record(event.load_s, told)
+        attributes: dict[str, str | int] = {**told, "gen_ai.conversation.id": event.session}
         if self._keys:
             attributes["prefetch.key"] = event.key
         if isinstance(event, ResourceLoaded):
             attributes["prefetch.tokens"] = event.tokens
-        else:
-            attributes["error.type"] = "ResourceUnavailable"
         ended = round(event.wall * _NS)
         # A root of its own: a load ahead belongs to no request, and is often wanted by several.
         span = self._tracer.start_span(

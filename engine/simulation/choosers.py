@@ -151,7 +151,7 @@ class Foresight(Nothing):
     def _most_unread(self) -> int:
         config = self.config
         sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
-        return int(config.cache.unread_share * sizes)
+        return max(1, int(config.cache.unread_share * sizes))
 
     @property
     def _longest_unread_s(self) -> float:

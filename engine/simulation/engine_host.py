@@ -75,8 +75,8 @@ from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
-PATIENCE_S = 1e6
-"""No load is given up in a simulation: recordings hold none that failed."""
+PATIENCE_S = 1e13
+"""No load is given up in a simulation: recordings hold none that failed or takes longer."""
 
 _NEVER = float("inf")
 _KINDS: dict[type, ReadKind] = {

@@ -172,7 +172,8 @@ def _working(orders: Sequence[str]) -> Iterator[list["subprocess.Popen[str]"]]:
     try:
         for order in orders:
             worker = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                # -P: modules are not looked for in the folder in which it happens to be run
+                [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -175,3 +175,10 @@ def test_a_recording_without_sessions_has_rates_of_nothing(simulate, tmp_path):
     assert (result["sessions"], result["accesses"]) == (0, 0)
     assert result["policies"]["default"]["hidden_fraction"] is None
     assert "–" in simulate(path).out
+
+
+def test_no_process_imports_what_lies_in_the_folder_it_is_run_in(tmp_path, monkeypatch):
+    (tmp_path / "heapq.py").write_text("raise SystemExit('imported from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    task = Task((str(SKILLS),), ("none", "everything"))
+    assert set(run(task, scan(task), processes=2)) == {"none", "everything"}

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from rich.console import Console
 
 from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
+from prefetch_scheduler.engine.cli import engines
 from prefetch_scheduler.engine.cli.completion import SHELLS, script
 from prefetch_scheduler.engine.cli.main import main, parser
 from prefetch_scheduler.engine.cli.top_rich import screen_of
@@ -143,6 +145,15 @@ def test_without_an_engine_it_is_said_what_to_set(
     assert "set monitor.socket to auto" in capsys.readouterr().err
 
 
+def test_an_engine_of_another_version_is_told_apart(
+    engine: PrefetchEngine, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engines, "PROTOCOL", 99)
+    assert main(["top"]) == 1
+    told = capsys.readouterr().err
+    assert f"is of version {version('prefetch-scheduler')}, and speaks protocol 1" in told
+
+
 def test_of_several_engines_one_must_be_named(engine: PrefetchEngine, capsys: Captured):
     with new_engine() as other:
         assert main(["top"]) == 1
@@ -209,7 +220,7 @@ def test_alerts_actors_and_sources_in_trouble_are_shown(status: dict[str, Any]):
         "held_off": {"wiki": 12.3},
         "stuck_loads": {"db": 3, "fine": 0},
     }
-    view = view_of({**status, "alerts": [alert], "health": health})
+    view = view_of({**status, "alerts": [alert], "alerts_standing": 1, "health": health})
     assert view.state.tone is Tone.WARN
     text = text_of(view)
     assert "state: degraded: rebuilding" in text
@@ -219,6 +230,14 @@ def test_alerts_actors_and_sources_in_trouble_are_shown(status: dict[str, Any]):
     assert "loads past their time that have not ended: 3" in text
     assert "\x1b" not in text
     assert "fine" not in text
+
+
+def test_of_many_alerts_the_first_are_shown_and_the_rest_is_counted(status: dict[str, Any]):
+    alert = {"name": "cache_hit_rate", "value": 0.1, "threshold": 0.5}
+    many = [{"session": f"s{n}", **alert} for n in range(100)]
+    rows = view_of({**status, "alerts": many, "alerts_standing": 2000}).troubles.rows
+    assert [row[1].text for row in rows[:-1]] == [f"s{n}" for n in range(8)]
+    assert rows[-1][2].text == "… and 1,992 more"
 
 
 def test_a_status_without_answers_is_shown_all_the_same(status: dict[str, Any]):
@@ -291,17 +310,26 @@ class Terminal:
     def ended(self) -> int:
         code = self.process.wait(20)
         self._reader.join(20)
-        os.close(self._ours)
         return code
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(20)
+        self._reader.join(20)
+        os.close(self._ours)
 
 
 def test_top_draws_again_and_again_until_ctrl_c(engine: PrefetchEngine):
-    terminal = Terminal([*CLI, "top", "--interval", "0.1"], NO_COLOR="1")
-    terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
-    engine.get("k:new")
-    terminal.wait_for(lambda text: "k:new" in text)
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.ended() == 0
+    with Terminal([*CLI, "top", "--interval", "0.1"], NO_COLOR="1") as terminal:
+        terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
+        engine.get("k:new")
+        terminal.wait_for(lambda text: "k:new" in text)
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 0
     assert terminal.text.count("\x1b[?1049h") == terminal.text.count("\x1b[?1049l") == 1
     assert not re.search(r"\x1b\[[0-9;]*3[1-7]m", terminal.text)
     assert "Traceback" not in terminal.text
@@ -313,10 +341,14 @@ def test_top_without_rich_is_text_and_says_when_the_engine_ends(folder: Path):
         "from prefetch_scheduler.engine.cli.main import main\n"
         "sys.exit(main(['top', '--interval', '0.1']))"
     )
-    with new_engine():
-        terminal = Terminal([sys.executable, "-c", code])
-        terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
-    assert terminal.ended() == 1
+    engine = new_engine().start()
+    try:
+        with Terminal([sys.executable, "-c", code]) as terminal:
+            terminal.wait_for(lambda text: text.count("latest decisions") >= 2)
+            engine.stop()
+            assert terminal.ended() == 1
+    finally:
+        engine.stop()
     assert "\x1b[H\x1b[2J" in terminal.text
     assert "─" not in terminal.text
     assert terminal.text.rstrip().endswith("the engine has ended")

@@ -25,8 +25,8 @@ from prefetch_scheduler.engine import (
     PrefetchEngine,
 )
 from prefetch_scheduler.engine.config_file import load_config
+from prefetch_scheduler.engine.monitor import answers, place, server
 from prefetch_scheduler.engine.monitor import client as monitor_client
-from prefetch_scheduler.engine.monitor import place, server
 from prefetch_scheduler.engine.monitor.answers import Answers
 from prefetch_scheduler.engine.monitor.client import MonitorClient, running
 from prefetch_scheduler.engine.monitor.place import MonitorError
@@ -265,6 +265,18 @@ def test_whatever_is_sent_is_answered_in_one_line_of_json(sent: object):
     told = server._line(served._answered(line))
     assert told.count(b"\n") == 1
     assert json.loads(told)["ok"] in (True, False)
+
+
+def test_a_status_names_only_so_many_alerts_and_counts_the_rest(
+    engine: PrefetchEngine, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(answers, "MOST_ALERTS", 1)
+    for name in ("one", "two", "three"):
+        engine.session(name).get(f"k:{name}")  # a miss: the hit rate is 0
+    wait_for(lambda: len(engine.metrics_snapshot().alerts) == 3)
+    with MonitorClient(folder / "e.sock") as client:
+        status = client.ask("status")
+    assert (len(status["alerts"]), status["alerts_standing"]) == (1, 3)
 
 
 # ---- clients that mean harm, and the end ---------------------------------------------------------

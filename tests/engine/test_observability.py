@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -233,6 +233,19 @@ class Sdk:
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points
+            if not isinstance(point, HistogramDataPoint)
+        }
+
+    def durations(self) -> dict[tuple[object, ...], HistogramDataPoint]:
+        """The histogram of loads: by cause and error."""
+        data = self.reader.get_metrics_data()
+        return {
+            (point.attributes["prefetch.cause"], point.attributes.get("error.type")): point
+            for resource in (data.resource_metrics if data is not None else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == "prefetch.load.duration"
+            for point in metric.data.data_points
         }
 
     def spans(self) -> dict[str, object]:
@@ -282,6 +295,20 @@ def test_loads_are_spans_and_hits_are_none(engine: PrefetchEngine, sdk: Sdk):
     assert spans["k:demanded"].attributes["prefetch.cause"] == "demand"
     assert failed.status.status_code is StatusCode.ERROR
     assert "no such thing" in failed.status.description
+
+
+def test_how_long_loads_take_is_a_histogram(engine: PrefetchEngine, sdk: Sdk):
+    with sdk.telemetry(engine):
+        work(engine)
+        wait_for(lambda: len(sdk.exporter.get_finished_spans()) == 3)
+        found = sdk.durations()
+    assert {key: point.count for key, point in found.items()} == {
+        ("prediction", None): 1,
+        ("demand", None): 1,
+        ("demand", "ResourceUnavailable"): 1,
+    }
+    assert all(point.sum >= 0 for point in found.values())
+    assert all("prefetch.key" not in point.attributes for point in found.values())
 
 
 def test_keys_can_be_left_out_of_spans(engine: PrefetchEngine, sdk: Sdk):
