@@ -6,17 +6,21 @@ groups together, and that one on what was stated: two levels of a Beta prior.
 """
 
 from collections import OrderedDict
+from math import exp, log
 
 from attrs import field
 
 from prefetch_scheduler.policies.values import define, frozen
 
 BINS = 10
-PRIOR = 4.0
+PRIOR = 10.0
 """Outcomes that a prior counts for."""
 MEMORY = 400.0
 """Outcomes of a bin at which all of its counts are halved."""
 GROUPS_KEPT = 500
+
+LEAST_ODDS = 0.005 / 0.995
+_LEAST = log(LEAST_ODDS)
 
 Group = tuple[int, str]
 """(source, role)."""
@@ -68,14 +72,23 @@ class Calibration:
 
     def chance(self, group: Group, stated: float) -> float:
         """The probability that an item stated so is read while its content is good."""
+        return 1 / (1 + exp(-self.odds(group, stated)))
+
+    def odds(self, group: Group, stated: float) -> float:
+        """Its log odds, kept away from certainty as by `logit`."""
         place = int(stated * BINS) if stated < 1 else BINS - 1
         every = self._all[place]
-        pooled = (every.read + PRIOR * stated) / (every.count + PRIOR)
+        read = PRIOR * (every.read + PRIOR * stated) / (every.count + PRIOR)
+        count = PRIOR
         bins = self._groups.get(group)
-        if bins is None:
-            return pooled
-        own = bins[place]
-        return (own.read + PRIOR * pooled) / (own.count + PRIOR)
+        if bins is not None:
+            own = bins[place]
+            read += own.read
+            count += own.count
+        missed = count - read
+        if read < LEAST_ODDS * missed:
+            return _LEAST
+        return log(read / missed) if missed > LEAST_ODDS * read else -_LEAST
 
     def observe(self, group: Group, stated: float, *, read: bool, times: int = 1) -> None:
         """What was predicted so, so many times, was read, or came to its end unread."""

@@ -106,16 +106,15 @@ def _worth(
     """
     role, confidence = item.role, item.confidence
     rules = moment.rules
-    group: Group | None = None
-    if moment.predicted:
-        group = moment.groups[source, role]
-        expected = weighing.predicted(stored, source, group, confidence)
-        if not figures:
+    if not moment.predicted:
+        if not figures or confidence == 1:
             return None
-    elif not figures or confidence == 1:
+        factor = rules.value_multipliers[role]
+        return weighing.unasked(stored, source, figures.tokens, figures.load_s, factor)
+    group = moment.groups[source, role]
+    expected = weighing.predicted(stored, source, group, confidence)
+    if not figures:
         return None
-    else:
-        expected = weighing.unasked(stored, source)
     if item.value is None:
         factor = rules.value_multipliers[role]  # decision D8
     else:

@@ -5,6 +5,7 @@ by the session's next read of the key, and in vain when the key changes or the s
 """
 
 from collections import OrderedDict
+from enum import IntEnum
 
 from attrs import field
 
@@ -15,8 +16,15 @@ from prefetch_scheduler.policies.values import define, frozen
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""
-INSTANCES_KEPT = 64
 EXAMPLES_KEPT = 8
+
+
+class Why(IntEnum):
+    """Why a read is expected."""
+
+    PREDICTED = 0
+    READ_BEFORE = 1  # the session has read it, and it has changed
+    FAMILIAR = 2  # other sessions of its project read it
 
 
 @define(eq=False)
@@ -27,11 +35,11 @@ class Expectation:
     since: float
     """Engine time of the first prediction, in seconds."""
     groups: list[Group] = field(factory=list)
-    """Of every statement of it, for the calibration."""
+    """Of its first, second, fourth, eighth statement and so on, for the calibration."""
     stated: list[float] = field(factory=list)
     """The confidence of each."""
-    examples: list[Signs] = field(factory=list)
-    """What was known of it at some of the moments at which it was weighed."""
+    examples: "list[tuple[Why, Signs]]" = field(factory=list)
+    """What was known of it at some of the moments at which it was weighed, and why it was."""
     repeats: int = 0
     """Predictions of it in a row."""
 
@@ -80,6 +88,8 @@ class SessionExpectations:
     open: "OrderedDict[str, Expectation]" = field(init=False, factory=OrderedDict)
     reads: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
     """Cache key -> times read."""
+    changes: int = field(init=False, default=0)
+    """How often something that it knew has changed."""
     changed: set[str] = field(init=False, factory=set)
     """Keys that changed since they were read."""
     unread: "dict[str, Unread]" = field(init=False, factory=dict)
@@ -93,7 +103,7 @@ class SessionExpectations:
             self.holders.add(stored, self)
         return found
 
-    def overdue(self, before: float) -> list[Expectation]:
+    def overdue(self, before: float) -> list[tuple[str, Expectation]]:
         """Those that opened before that time, taken out as in vain; what there is no room for goes
         as well, and nothing is learned of it: its time has not come yet.
 
@@ -107,7 +117,7 @@ class SessionExpectations:
             del self.open[stored]
             self._forget(stored)
             if oldest.since < before:
-                found.append(oldest)
+                found.append((stored, oldest))
         return found
 
     def note_read(self, stored: str) -> Expectation | None:
@@ -125,6 +135,7 @@ class SessionExpectations:
 
     def note_change(self, stored: str) -> Expectation | None:
         """The resource changed; the expectation that has been in vain, if there was one."""
+        self.changes += 1
         if stored in self.reads:
             self.changed.add(stored)
         expected = self.open.pop(stored, None)

@@ -14,9 +14,11 @@ from prefetch_scheduler.policies.expectations import (
     Holders,
     SessionExpectations,
     Unread,
+    Why,
 )
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
+from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.price import Price
 from prefetch_scheduler.policies.read_model import ReadModel
 from prefetch_scheduler.policies.values import define
@@ -52,9 +54,12 @@ class Learning:
     price: Price = field(init=False)
     calibration: Calibration = field(init=False, factory=Calibration)
     familiar: Familiar = field(init=False, factory=Familiar)
+    places: Places = field(init=False, factory=Places)
     lead: Lead = field(init=False, factory=Lead)
-    models: dict[int, ReadModel] = field(init=False, factory=dict)
-    """By source."""
+    models: dict[Why, dict[int, ReadModel]] = field(
+        init=False, factory=lambda: {why: {} for why in Why}
+    )
+    """By why a read is expected, and by source."""
     wasteful: Wasteful = field(init=False, factory=Wasteful)
     turned: "list[tuple[Group, HeldBack | None]]" = field(init=False, factory=list)
     """Whose breakers have opened, or closed (None), since the planner looked last."""
@@ -79,8 +84,8 @@ class Learning:
             loads_ahead: how many loads of an item's own length go before it.
         """
         known = self._of(session)
-        for expected in known.overdue(now - self._horizon_s):
-            self._learn(expected, read=False)
+        for stored, expected in known.overdue(now - self._horizon_s):
+            self._learn(stored, expected, read=False)
         return Weighing(
             known,
             now,
@@ -88,14 +93,15 @@ class Learning:
             self.price.now,
             self.lead.mean_s,
             self.familiar.odds(known.project),
+            self.places,
             self.calibration,
             self.models,
         )
 
-    def _model(self, source: int) -> ReadModel:
-        found = self.models.get(source)
+    def _model(self, why: Why, source: int) -> ReadModel:
+        found = self.models[why].get(source)
         if found is None:
-            found = self.models[source] = ReadModel()
+            found = self.models[why][source] = ReadModel()
         return found
 
     # ---- what comes of them -----------------------------------------------------------------
@@ -112,7 +118,7 @@ class Learning:
         if expected is not None:
             if expected.stated:
                 self.lead.add(max(0.0, now - expected.since))
-            self._learn(expected, read=True)
+            self._learn(stored, expected, read=True)
 
     def changed(self, pattern: str) -> None:
         """A key, or all that a prefix ending in `*` covers, changed."""
@@ -124,7 +130,7 @@ class Learning:
             for stored in known.covered(pattern):
                 expected = known.note_change(stored)
                 if expected is not None:
-                    self._learn(expected, read=False)
+                    self._learn(stored, expected, read=False)
 
     def began(self, session: str, project: str | None) -> None:
         """A session began, or turned to another project."""
@@ -135,23 +141,23 @@ class Learning:
         known = self._sessions.pop(session, None)
         if known is None:
             return
-        for expected in known.open.values():
-            self._learn(expected, read=False)
+        for stored, expected in known.open.items():
+            self._learn(stored, expected, read=False)
         for ahead in known.unread.values():
             self._settle(ahead, used=False)
         known.close()
         self.familiar.note(known.project, known.reads)
 
-    def _learn(self, expected: Expectation, *, read: bool) -> None:
+    def _learn(self, stored: str, expected: Expectation, *, read: bool) -> None:
+        self.places.note(stored, true=read)
         for group, stated in zip(expected.groups, expected.stated, strict=True):
             self.calibration.observe(group, stated, read=read)
         if self.wasteful.any_open and expected.groups:
             for who in _whose(expected.groups[-1]):
                 if self.wasteful.came(who, true=read):
                     self.turned.append((who, None))
-        model = self._model(expected.source)
-        for example in expected.examples:
-            model.learn(example, read=read)
+        for why, example in expected.examples:
+            self._model(why, expected.source).learn(example, read=read)
 
     # ---- what it cost -----------------------------------------------------------------------
 
@@ -217,7 +223,7 @@ class Learning:
     @property
     def experienced(self) -> bool:
         """Whether enough is known of some source for its loads to be weighed."""
-        return any(model.outcomes >= WARM_UP for model in self.models.values())
+        return any(model.outcomes >= WARM_UP for model in self.models[Why.PREDICTED].values())
 
     @property
     def sessions(self) -> int:

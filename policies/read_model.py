@@ -1,7 +1,8 @@
 """The probability that what is not resident will be read while its content is good.
 
 Calibrated confidence is one sign of it. Others are what the session itself shows: how often the
-key was predicted in vain, read and changed, and how many earlier sessions of the project read it.
+key was predicted in vain, read and changed, and how much was written so far; and how often
+predictions of the key and of its folder came true before.
 They are weighed by a logistic regression that learns online, from every prediction that comes to
 an end and not only from those that were loaded. Source: McMahan and Streeter, "Adaptive Bound
 Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad).
@@ -13,18 +14,18 @@ from attrs import field
 
 from prefetch_scheduler.policies.values import define
 
-STEP = 0.3
+STEP = 0.08
 MOST = 30.0
 
 Signs = tuple[float, float, float, float, float, float, float]
-"""Always 1; calibrated logit; unpredicted; repeats; reads; changed; familiar. See `signs`."""
+"""Always 1; logit; repeats; reads; changed; place; changes. See `signs`."""
 
-PRIOR_WEIGHTS = (0.0, 1.0, 0.0, -0.2, 0.1, 0.6, 0.2)
-"""What is believed before anything was learned: calibrated confidences are right."""
-_CALIBRATED = 1
+PRIOR_WEIGHTS = (0.0, 0.7, -0.1, 0.05, 0.5, 0.6, -0.2)
+"""What is believed before anything was learned: the logit is right."""
+_LOGIT = 1
 LEAST_TRUST = 0.2
-"""Least weight of the calibrated confidence. It is learned beside this model, and moves under it:
-were its weight to turn, what was found unlikely would count as likely."""
+"""Least weight of the logit. It is learned beside this model, and moves under it: were its weight
+to turn, what was found unlikely would count as likely."""
 FIRST_SESSIONS = -1.5
 """Familiarity, as a logit, of what no session has read yet."""
 
@@ -40,33 +41,36 @@ def logit(chance: float) -> float:
 
 
 def signs(
-    calibrated: float | None, repeats: int, reads: int, changed: bool, familiar: float
+    odds: float, repeats: int, reads: int, changed: bool, place: float, changes: float
 ) -> Signs:
     """What is known of an item when its loading is decided.
 
     Args:
-        calibrated: probability by its stated confidence; None: nobody predicted it.
+        odds: log odds of a read: of what was predicted, by its calibrated confidence; of the rest,
+            those that a session of its project reads it.
         repeats: predictions of it in a row since it was last read or changed.
         reads: how often the session read it.
         changed: whether it has changed since the session read it.
-        familiar: log odds that a session of its project reads it.
+        place: log odds that a prediction of it comes true, above what is usual (`places`).
+        changes: logarithm of one more than the changes that the session has seen: who writes reads
+            less that is new.
     """
-    if calibrated is None:
-        return (1.0, familiar, 1.0, 0.0, log1p(reads), float(changed), 0.0)
     return (
         1.0,
-        logit(calibrated),
-        0.0,
+        odds,
         log(repeats) if repeats > 1 else 0.0,
         log1p(reads) if reads else 0.0,
         1.0 if changed else 0.0,
-        familiar - FIRST_SESSIONS,
+        place,
+        changes,
     )
 
 
 @define(eq=False)
 class ReadModel:
-    """Weighs signs. One for each source: what is read of files says little of skills."""
+    """Weighs signs. One for each source, since what is read of files says little of skills, and for
+    each reason to expect a read.
+    """
 
     weights: list[float] = field(factory=lambda: list(PRIOR_WEIGHTS))
     squares: list[float] = field(factory=lambda: [1.0] * len(PRIOR_WEIGHTS))
@@ -89,4 +93,4 @@ class ReadModel:
                 slope = error * sign
                 self.squares[place] += slope * slope
                 self.weights[place] -= STEP * slope / sqrt(self.squares[place])
-        self.weights[_CALIBRATED] = max(LEAST_TRUST, self.weights[_CALIBRATED])
+        self.weights[_LOGIT] = max(LEAST_TRUST, self.weights[_LOGIT])

@@ -41,10 +41,7 @@ def _worth_it(s: PlannerState, notice: Removed, key: str, now: float) -> bool:
     source = s.prefetch_sources(key)[0]
     figures = s.estimator.estimate(source, key.partition(":")[2], None, notice.tokens, None)
     moment = s.learning.moment(notice.session, now, s.loads_ahead)
-    expected = moment.unasked(notice.stored, source.id)
-    worth = moment.worth(
-        expected, notice.stored, None, 0.0, figures.tokens, figures.load_s, factor=1.0
-    )
+    worth = moment.unasked(notice.stored, source.id, figures.tokens, figures.load_s, factor=1.0)
     if worth is not None and worth.net_s <= 0:
         s.note(key, "not reloaded", Reason.NOT_WORTH_IT, notice.session, worth)
         return False

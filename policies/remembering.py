@@ -13,6 +13,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.calibration import BINS, Calibration
 from prefetch_scheduler.policies.estimates import SECONDS_FLOOR, TOKENS_FLOOR, Estimator
+from prefetch_scheduler.policies.expectations import Why
 from prefetch_scheduler.policies.learning import LEAD_MEMORY, Lead, Learning
 from prefetch_scheduler.policies.quantiles import SHARES, Quantiles
 from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, ReadModel
@@ -32,8 +33,10 @@ def remembered(learning: Learning, estimator: Estimator) -> dict[str, Any]:
     def of(source: int) -> dict[str, Any]:
         return sources.setdefault(str(source), {})
 
-    for source, model in learning.models.items():
-        of(source)["model"] = [model.outcomes, *model.weights, *model.squares]
+    for why, models in learning.models.items():
+        for source, model in models.items():
+            kept = [model.outcomes, *model.weights, *model.squares]
+            of(source).setdefault("models", {})[why.name.lower()] = kept
     for (source, role), figures in learning.calibration.plain():
         of(source).setdefault("roles", {})[str(role)] = figures
     for (source, role), figures in learning.wasteful.plain():
@@ -75,7 +78,8 @@ def recall(plain: object, learning: Learning, estimator: Estimator) -> None:
         read.source(int(name), _mapping(figures, f"sources.{name}"))
     learning.lead = read.lead
     learning.price.recall(*price)
-    learning.models.update(read.models)
+    for why, number in read.models:
+        learning.models[why][number] = read.models[why, number]
     learning.calibration = read.calibration
     for (source, role), breaker in read.breakers.items():
         learning.wasteful.recall((source, role), breaker)
@@ -91,21 +95,23 @@ class _Reading:
     estimator: Estimator
     lead: Lead = field(factory=Lead)
     calibration: Calibration = field(factory=Calibration)
-    models: dict[int, ReadModel] = field(factory=dict)
+    models: dict[tuple[Why, int], ReadModel] = field(factory=dict)
     breakers: dict[tuple[int, str], Sequence[float]] = field(factory=dict)
     times: dict[int, Quantiles] = field(factory=dict)
     sizes: dict[int, Quantiles] = field(factory=dict)
 
     def source(self, number: int, figures: Mapping[str, Any]) -> None:
         where, weights = f"sources.{number}", len(PRIOR_WEIGHTS)
-        if "model" in figures:
-            outcomes, *rest = _numbers(
-                figures["model"], 1 + 2 * weights, f"{where}.model", low=-MOST
-            )
+        for why, model in _mapping(figures.get("models", {}), f"{where}.models").items():
+            place = f"{where}.models.{why}"
+            if why.upper() not in Why.__members__:
+                raise ValueError(f"{place:.60}: no such reason to expect a read")
+            outcomes, *rest = _numbers(model, 1 + 2 * weights, place, low=-MOST)
             squares = rest[weights:]
             if outcomes < 0 or min(squares) <= 0:
-                raise ValueError(f"{where}.model: a count or a sum of squares is not positive")
-            self.models[number] = ReadModel(rest[:weights], squares, int(outcomes))
+                raise ValueError(f"{place}: a count or a sum of squares is not positive")
+            known = ReadModel(rest[:weights], squares, int(outcomes))
+            self.models[Why[why.upper()], number] = known
         for role, bins in _mapping(figures.get("roles", {}), f"{where}.roles").items():
             if role not in set(Role):
                 raise ValueError(f"{where}.roles: {role!r:.40} is no role")
@@ -123,8 +129,8 @@ class _Reading:
             ("sizes", TOKENS_FLOOR, self.sizes),
         ):
             if name in figures:
-                known = _numbers(figures[name], 2 + len(SHARES), f"{where}.{name}", low=-MOST)
-                table[number] = Quantiles.from_plain(floor, known)
+                kept = _numbers(figures[name], 2 + len(SHARES), f"{where}.{name}", low=-MOST)
+                table[number] = Quantiles.from_plain(floor, kept)
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:

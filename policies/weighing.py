@@ -5,22 +5,26 @@ its project) is looked up once: this is on the path of every prediction of every
 """
 
 from collections.abc import Mapping
-from math import exp
+from math import exp, log, log1p
 
 from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.expectations import (
     EXAMPLES_KEPT,
-    INSTANCES_KEPT,
     Expectation,
     SessionExpectations,
+    Why,
 )
 from prefetch_scheduler.policies.familiar import Odds
+from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.read_model import MOST, ReadModel, signs
-from prefetch_scheduler.policies.worth import Worth
+from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
 
 WARM_UP = 40
 """Outcomes of a source from which on its loads are weighed; before that the specification's
 thresholds decide, as for a host that has just begun."""
+
+LEAST_LEAD_S = 1e-3
+_PREDICTED = Why.PREDICTED
 
 
 class Weighing:
@@ -33,13 +37,15 @@ class Weighing:
         price: seconds that a wasted token is worth.
         lead_s: mean seconds from a prediction to its read.
         odds: of the session's project.
+        places: of keys and folders.
         calibration: of stated confidences.
-        models: of reads, by source.
+        models: of reads, by why they are expected, and by source.
     """
 
     __slots__ = (
         "_calibration",
         "_changed",
+        "_changes",
         "_known",
         "_lead_s",
         "_loads_ahead",
@@ -47,6 +53,8 @@ class Weighing:
         "_now",
         "_odds",
         "_open",
+        "_places",
+        "_predicted",
         "_price",
         "_reads",
     )
@@ -59,13 +67,16 @@ class Weighing:
         price: float,
         lead_s: float,
         odds: Odds,
+        places: Places,
         calibration: Calibration,
-        models: Mapping[int, ReadModel],
+        models: Mapping[Why, Mapping[int, ReadModel]],
     ) -> None:
         self._known, self._open = known, known.open
         self._reads, self._changed = known.reads, known.changed
         self._now, self._loads_ahead = now, loads_ahead
-        self._price, self._lead_s = price, lead_s
+        self._price, self._lead_s = price, max(LEAST_LEAD_S, lead_s)
+        self._predicted = models[_PREDICTED]
+        self._places, self._changes = places, log1p(known.changes)
         self._odds, self._calibration, self._models = odds, calibration, models
 
     def predicted(self, stored: str, source: int, group: Group, stated: float) -> Expectation:
@@ -81,52 +92,71 @@ class Weighing:
         if expected is None:
             expected = self._known.expect(stored, source, self._now)
         expected.repeats = repeats = expected.repeats + 1
-        if repeats <= INSTANCES_KEPT:
+        if not repeats & (repeats - 1):  # as for `examples`: what is said again is no news
             expected.groups.append(group)
             expected.stated.append(stated)
         return expected
 
-    def unasked(self, stored: str, source: int) -> Expectation:
-        """Nobody predicted a key, and its loading is weighed all the same."""
-        return self._known.expect(stored, source, self._now)
+    def unasked(
+        self, stored: str, source: int, tokens: int, load_s: float, factor: float
+    ) -> Worth | None:
+        """What loading a key ahead that nobody predicted is worth; None while too little is known.
+
+        Args:
+            stored: its cache key.
+            source: who would load it.
+            tokens: its size.
+            load_s: seconds that its load takes.
+            factor: of the gain.
+        """
+        expected = self._known.expect(stored, source, self._now)
+        reads = self._reads.get(stored, 0)
+        why = Why.READ_BEFORE if reads else Why.FAMILIAR
+        odds, place = self._odds.of(stored), self._places.odds(stored)
+        shown = signs(odds, 0, reads, stored in self._changed, place, self._changes)
+        if len(expected.examples) < EXAMPLES_KEPT:
+            expected.examples.append((why, shown))
+        model = self._models[why].get(source)
+        if model is None or model.outcomes < WARM_UP:
+            return None
+        hidden_s = hidden_part(load_s, self._lead_s, self._loads_ahead * load_s)
+        return weighed(model.chance(shown), hidden_s, tokens, self._price, factor)
 
     def worth(
         self,
         expected: Expectation,
         stored: str,
-        group: Group | None,
+        group: Group,
         stated: float,
         tokens: int,
         load_s: float,
         factor: float,
     ) -> Worth | None:
-        """What loading a key ahead is worth; None while too little is known of its source.
+        """What loading a predicted key ahead is worth; None while too little is known.
 
         Args:
             expected: the key's expectation.
             stored: its cache key.
-            group: whose predictions it counts with; None: nobody predicted it.
+            group: whose predictions it counts with.
             stated: the prediction's confidence.
             tokens: its size.
             load_s: seconds that its load takes.
             factor: of the gain, by its role.
         """
-        calibrated = None if group is None else self._calibration.chance(group, stated)
-        repeats = expected.repeats
-        shown = signs(
-            calibrated,
-            repeats,
-            self._reads.get(stored, 0),
-            stored in self._changed,
-            self._odds.of(stored),
-        )
+        # As `signs`, `ReadModel.chance`, `hidden_part` and `weighed`, without calling them.
+        repeats, reads = expected.repeats, self._reads.get(stored)
+        s1 = self._calibration.odds(group, stated)
+        s2 = log(repeats) if repeats > 1 else 0.0
+        s3 = log1p(reads) if reads else 0.0
+        s4 = 1.0 if stored in self._changed else 0.0
+        s5 = self._places.odds(stored)
+        s6 = self._changes
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
-            expected.examples.append(shown)  # the first, second, fourth, eighth time, and so on
-        model = self._models.get(expected.source)
+            # The first, second, fourth, eighth time, and so on.
+            expected.examples.append((_PREDICTED, (1.0, s1, s2, s3, s4, s5, s6)))
+        model = self._predicted.get(expected.source)
         if model is None or model.outcomes < WARM_UP:
             return None
-        # As `ReadModel.chance`, `hidden_part` and `weighed`, without calling them.
-        _, s1, s2, s3, s4, s5, s6 = shown
         w0, w1, w2, w3, w4, w5, w6 = model.weights
         x = w0 + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5 + w6 * s6
         chance = 1 / (1 + exp(-x)) if -MOST < x < MOST else float(x > 0)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from prefetch_scheduler.policies.calibration import Calibration
 from prefetch_scheduler.policies.config import Config, Speculation
-from prefetch_scheduler.policies.expectations import Holders, SessionExpectations
+from prefetch_scheduler.policies.expectations import Holders, SessionExpectations, Why
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learning import Learning
+from prefetch_scheduler.policies.places import FOLDERS_KEPT, KEYS_KEPT, Places
 from prefetch_scheduler.policies.price import HIGHEST, Price, price_at
-from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, signs
+from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, logit, signs
 from prefetch_scheduler.policies.weighing import WARM_UP
 from prefetch_scheduler.policies.worth import hidden_part, weighed
 
@@ -66,22 +67,83 @@ def test_the_reliability_table_shows_stated_and_true_with_counts() -> None:
 # ---- the model of reads --------------------------------------------------------------------------
 
 
-def test_before_anything_is_learned_the_calibrated_confidence_stands() -> None:
+def test_before_anything_is_learned_the_order_is_that_of_the_calibrated_confidence() -> None:
     model = ReadModel()
-    for stated in (0.1, 0.5, 0.9):
-        known = signs(stated, 1, 0, False, FIRST_SESSIONS)
-        assert model.chance(known) == pytest.approx(stated, abs=1e-6)
+    chances = [
+        model.chance(signs(logit(stated), 1, 0, False, 0.0, 0.0)) for stated in (0.1, 0.5, 0.9)
+    ]
+    assert chances == sorted(chances)
+    assert chances[1] == pytest.approx(0.5)
 
 
 def test_what_tells_reads_from_the_rest_is_learned() -> None:
     model, drawn = ReadModel(), random.Random(1)
-    again = signs(None, 0, 1, True, FIRST_SESSIONS)
-    fresh = signs(0.8, 1, 0, False, FIRST_SESSIONS)
-    for _ in range(400):
+    again = signs(0.0, 1, 1, True, 0.5, 0.0)
+    fresh = signs(0.0, 1, 0, False, -0.5, 0.0)
+    for _ in range(2_000):
         model.learn(again, read=drawn.random() < 0.8)
         model.learn(fresh, read=drawn.random() < 0.1)
     assert model.chance(again) == pytest.approx(0.8, abs=0.1)
     assert model.chance(fresh) == pytest.approx(0.1, abs=0.1)
+
+
+# ---- places --------------------------------------------------------------------------------------
+
+
+def test_keys_and_folders_of_which_predictions_come_true_are_told_from_others() -> None:
+    places = Places()
+    assert places.odds("file:src/new.py") == 0.0
+    for number in range(20):
+        places.note(f"file:src/{number}.py", true=True)
+        places.note(f"file:docs/{number}.md", true=False)
+        places.note("file:src/never.py", true=False)
+    assert places.odds("file:src/new.py") > 1 > 0 > places.odds("file:docs/new.md")
+    assert places.odds("file:src/never.py") < places.odds("file:src/new.py")
+    assert places.odds("skill:debugging") == 0.0
+
+
+def test_places_are_bounded_and_old_ones_fade() -> None:
+    places = Places()
+    for number in range(KEYS_KEPT + FOLDERS_KEPT + 100):
+        places.note(f"file:{number}/x", true=False)
+    assert len(places) == KEYS_KEPT + FOLDERS_KEPT
+    for _ in range(1_000):
+        places.note("file:a/b", true=False)
+    for _ in range(200):
+        places.note("file:a/b", true=True)
+    assert places.odds("file:a/b") > 2
+
+
+@given(
+    st.floats(0, 1),
+    st.floats(0, 50),
+    st.floats(0, 100),
+    st.integers(1, 10_000),
+    st.integers(1, 9),
+    st.integers(0, 5),
+)
+def test_the_quick_way_to_weigh_gives_what_the_plain_functions_give(
+    stated: float, load_s: float, ahead: float, tokens: int, repeats: int, reads: int
+) -> None:
+    learning = Learning(Config())
+    for number in range(WARM_UP):
+        weigh(learning, f"file:{number}")
+    learning.ended("s")
+    for _ in range(reads):
+        learning.began("s", None)
+        learning.read("s", "file:x", 1.0)
+    moment = learning.moment("s", 2.0, ahead)
+    for _ in range(repeats):
+        expected = moment.predicted("file:x", 0, GROUP, stated)
+    quick = moment.worth(expected, "file:x", GROUP, stated, tokens, load_s, 1.4)
+    odds = logit(learning.calibration.chance(GROUP, stated))
+    known = signs(odds, repeats, reads, False, learning.places.odds("file:x"), 0.0)
+    hidden_s = hidden_part(load_s, learning.lead.mean_s, ahead * load_s)
+    chance = learning.models[Why.PREDICTED][0].chance(known)
+    plain = weighed(chance, hidden_s, tokens, learning.price.now, 1.4)
+    assert quick is not None
+    for name in ("chance", "hidden_s", "cost_s", "gain_s", "price"):
+        assert getattr(quick, name) == pytest.approx(getattr(plain, name), rel=1e-6, abs=1e-12)
 
 
 # ---- worth and price -----------------------------------------------------------------------------
@@ -205,9 +267,9 @@ def test_a_change_ends_what_was_expected_and_is_a_sign_of_what_follows() -> None
     learning.read("s", "file:a", 1.0)
     weigh(learning, "file:b")
     learning.changed("file:*")
-    outcomes = learning.models[0].outcomes
+    outcomes = learning.models[Why.PREDICTED][0].outcomes
     learning.changed("file:a")
-    assert learning.models[0].outcomes == outcomes == 2
+    assert learning.models[Why.PREDICTED][0].outcomes == outcomes == 2
 
 
 def test_waste_is_settled_once_whichever_way_it_ends() -> None:
@@ -235,9 +297,9 @@ def test_what_a_long_session_was_expected_to_read_is_in_vain_once_it_is_gone_fro
         weigh(learning, f"file:{number}")
     rules = Config().cache
     weigh(learning, "file:late", now=rules.warm_ttl_s + rules.cold_ttl_s)
-    assert 0 not in learning.models
+    assert not learning.models[Why.PREDICTED]
     worth = weigh(learning, "file:later", now=rules.warm_ttl_s + rules.cold_ttl_s + 1)
-    assert learning.models[0].outcomes == 60
+    assert learning.models[Why.PREDICTED][0].outcomes == 60
     assert worth is not None
     assert worth.chance < 0.15
 
