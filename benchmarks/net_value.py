@@ -46,7 +46,7 @@ from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 
 FITTED = "entire-cli", "skills"
 REPORTED = "context-evaluator", "vorflux"
-DIALS = (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 1.0)
+DIALS = (0.0, 0.2, 0.3, 0.35, 0.4, 0.5, 1.0)
 PLAIN = "specification", "everything", "reachable"
 HIDDEN, TOKENS = "hidden_fraction", "tokens_prefetched"
 ROLE = "related_file"
@@ -173,7 +173,7 @@ def seeds(case: Case, name: str, count: int) -> Iterator[Figure]:
 
 
 def promises(case: Case, window: int) -> Iterator[Figure]:
-    for chance, promised in ((0.7, 0.5), (0.9, 0.5), (0.7, 0.3), (0.9, 0.15)):
+    for chance, promised in ((0.7, 0.5), (0.9, 0.5)):
         config = Config(speculation=Speculation(waste_budget=promised))
         told = evolve(case, predictions=f"calibrated:{chance:g}")
         above = [share - promised for share in wasted_by_window(told, config, window)]
@@ -221,7 +221,7 @@ def recovery() -> int:
 def _weighed(learning: Learning, session: str, key: str, stated: float) -> Any:
     moment, group = learning.moment(session, 1.0), (0, ROLE)
     expected = moment.predicted(key, 0, group, stated)
-    return moment.worth(expected, key, group, stated, 500, 0.4, 1.0)
+    return moment.worth(expected, group, stated, 500, 0.4, 1.0)
 
 
 # ---- 5: what is learned --------------------------------------------------------------------------

@@ -120,9 +120,7 @@ def _worth(
         factor = rules.value_multipliers[role]  # decision D8
     else:
         factor = item.value / max(confidence, 0.01)
-    worth = weighing.worth(
-        expected, stored, group, confidence, figures.tokens, figures.load_s, factor
-    )
+    worth = weighing.worth(expected, group, confidence, figures.tokens, figures.load_s, factor)
     return None if rules.base[role] == Priority.P0 else worth
 
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
-from prefetch_scheduler.policies.read_model import Signs
+from prefetch_scheduler.policies.read_model import OfKey, Signs
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""
@@ -41,6 +41,8 @@ class Expectation:
     """What was known of it at some of the moments at which it was weighed, and why it was."""
     repeats: int = 0
     """Predictions of it in a row."""
+    of_key: OfKey = (0.0, 0.0, 0.0)
+    """The session's reads and changes end it, so that these signs last as long as it does."""
 
 
 @frozen

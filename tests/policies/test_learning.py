@@ -1,6 +1,7 @@
 """Net value: calibrated chances, what a load hides, the price of waste, and what is learned."""
 
 import random
+from math import log1p
 from statistics import mean
 
 import pytest
@@ -70,7 +71,7 @@ def test_the_reliability_table_shows_stated_and_true_with_counts() -> None:
 def test_before_anything_is_learned_the_order_is_that_of_the_calibrated_confidence() -> None:
     model = ReadModel()
     chances = [
-        model.chance(signs(logit(stated), 1, 0, False, 0.0, 0.0)) for stated in (0.1, 0.5, 0.9)
+        model.chance(signs(logit(stated), 1, (0.0, 0.0, 0.0), 0.0)) for stated in (0.1, 0.5, 0.9)
     ]
     assert chances == sorted(chances)
     assert chances[1] == pytest.approx(0.5)
@@ -78,8 +79,8 @@ def test_before_anything_is_learned_the_order_is_that_of_the_calibrated_confiden
 
 def test_what_tells_reads_from_the_rest_is_learned() -> None:
     model, drawn = ReadModel(), random.Random(1)
-    again = signs(0.0, 1, 1, True, 0.5, 0.0)
-    fresh = signs(0.0, 1, 0, False, -0.5, 0.0)
+    again = signs(0.0, 1, (0.7, 1.0, 0.5), 0.0)
+    fresh = signs(0.0, 1, (0.0, 0.0, -0.5), 0.0)
     for _ in range(2_000):
         model.learn(again, read=drawn.random() < 0.8)
         model.learn(fresh, read=drawn.random() < 0.1)
@@ -135,9 +136,9 @@ def test_the_quick_way_to_weigh_gives_what_the_plain_functions_give(
     moment = learning.moment("s", 2.0, ahead)
     for _ in range(repeats):
         expected = moment.predicted("file:x", 0, GROUP, stated)
-    quick = moment.worth(expected, "file:x", GROUP, stated, tokens, load_s, 1.4)
+    quick = moment.worth(expected, GROUP, stated, tokens, load_s, 1.4)
     odds = logit(learning.calibration.chance(GROUP, stated))
-    known = signs(odds, repeats, reads, False, learning.places.odds("file:x"), 0.0)
+    known = signs(odds, repeats, (log1p(reads), 0.0, learning.places.odds("file:x")), 0.0)
     hidden_s = hidden_part(load_s, learning.lead.mean_s, ahead * load_s)
     chance = learning.models[Why.PREDICTED][0].chance(known)
     plain = weighed(chance, hidden_s, tokens, learning.price.now, 1.4)
@@ -222,7 +223,7 @@ def test_familiar_keys_and_projects_are_bounded_and_old_habits_fade() -> None:
 def weigh(learning: Learning, stored: str, stated: float = 0.8, tokens: int = 1_000, now=0.0):  # type: ignore[no-untyped-def]  # a test's shorthand
     moment = learning.moment("s", now)
     expected = moment.predicted(stored, 0, GROUP, stated)
-    return moment.worth(expected, stored, GROUP, stated, tokens, load_s=0.5, factor=1.0)
+    return moment.worth(expected, GROUP, stated, tokens, load_s=0.5, factor=1.0)
 
 
 def test_thresholds_decide_until_enough_outcomes_of_the_source_are_known() -> None:
