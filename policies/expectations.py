@@ -89,6 +89,8 @@ class SessionExpectations:
     open: "OrderedDict[str, Expectation]" = field(init=False, factory=OrderedDict)
     reads: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
     """Cache key -> times read."""
+    a_plan: float = field(init=False, default=0.0)
+    """Tokens that its latest plans spent, on average; only kept where a budget limits them."""
     changes: int = field(init=False, default=0)
     """How often something that it knew has changed."""
     changed: set[str] = field(init=False, factory=set)

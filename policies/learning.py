@@ -19,12 +19,14 @@ from prefetch_scheduler.policies.expectations import (
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.places import Places
-from prefetch_scheduler.policies.price import Price
+from prefetch_scheduler.policies.price import Price, pressed
 from prefetch_scheduler.policies.read_model import ReadModel
 from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
 from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
 
 FIRST_LEAD_S = 5.0
+PLAN_SHARE = 0.3
+"""How much the latest plan counts in what a plan spends on average."""
 LEAD_MEMORY = 200
 """About so many of the latest reads tell how long after a prediction they come."""
 
@@ -74,13 +76,16 @@ class Learning:
 
     # ---- predictions -----------------------------------------------------------------------
 
-    def moment(self, session: str, now: float, loads_ahead: float = 0.0) -> Weighing:
+    def moment(
+        self, session: str, now: float, loads_ahead: float = 0.0, left: float | None = None
+    ) -> Weighing:
         """Weighs what the session is expected to read; to be used at once.
 
         Args:
             session: who is expected to read.
             now: engine time in seconds.
             loads_ahead: how many loads of an item's own length go before it.
+            left: tokens left of the session's or a period's budget; None: there is none.
         """
         known = self._of(session)
         for stored, expected in known.overdue(now - self._horizon_s):
@@ -89,7 +94,7 @@ class Learning:
             known,
             now,
             loads_ahead,
-            self.price.now,
+            self.price.now * (1.0 if left is None else pressed(left, known.a_plan)),
             self.lead.mean_s,
             self.familiar.odds(known.project),
             self.places,
@@ -102,6 +107,11 @@ class Learning:
         if found is None:
             found = self.models[why][source] = ReadModel()
         return found
+
+    def planned(self, session: str, tokens: int) -> None:
+        """A plan of a session whose budget is limited starts loads of so many tokens."""
+        known = self._of(session)
+        known.a_plan += (tokens - known.a_plan) * (PLAN_SHARE if known.a_plan else 1.0)
 
     # ---- what comes of them -----------------------------------------------------------------
 

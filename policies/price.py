@@ -28,7 +28,7 @@ GAIN = 20.0
 end, for each unit that waste is above what was promised."""
 LEAST_TOKENS = 20_000.0
 """Ended tokens before which waste says nothing."""
-MARGIN = 0.06
+MARGIN = 0.1
 """How far below its promise waste is aimed at: sizes are uneven, and so is what comes of them."""
 SLACK = 0.03
 """How far waste may be above what was promised."""
@@ -37,6 +37,23 @@ SLACK = 0.03
 def price_at(dial: float) -> float:
     """Seconds that a wasted token is worth, from thrifty (0) to eager (1)."""
     return exp(log(THRIFTIEST) * (1 - dial) + log(MOST_EAGER) * dial)
+
+
+LASTS_PLANS = 10
+"""A token budget of a session or a period that what is left of would not last for so many plans is
+being outrun."""
+MOST_PRESSED = 30.0
+
+
+def pressed(left: float, a_plan: float) -> float:
+    """By what factor a token is dearer where a budget is being outrun.
+
+    Args:
+        left: tokens that are left of it.
+        a_plan: tokens that a plan of the session has spent on average.
+    """
+    wanted = LASTS_PLANS * a_plan
+    return 1.0 if wanted <= left else min(MOST_PRESSED, wanted / max(left, 1.0))
 
 
 @define(eq=False)

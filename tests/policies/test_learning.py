@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.expectations import Holders, SessionExpectation
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.places import FOLDERS_KEPT, KEYS_KEPT, Places
-from prefetch_scheduler.policies.price import HIGHEST, Price, price_at
+from prefetch_scheduler.policies.price import HIGHEST, MOST_PRESSED, Price, pressed, price_at
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, logit, signs
 from prefetch_scheduler.policies.weighing import WARM_UP
 from prefetch_scheduler.policies.worth import hidden_part, weighed
@@ -319,3 +319,24 @@ def test_a_change_concerns_those_sessions_alone_that_know_the_key() -> None:
     second.close()
     first.close()
     assert len(holders) == 0
+
+
+def test_the_price_rises_for_a_session_whose_budget_would_not_last() -> None:
+    assert pressed(left=10_000, a_plan=1_000) == 1.0
+    assert pressed(left=5_000, a_plan=1_000) == 2.0
+    assert pressed(left=0, a_plan=1_000) == MOST_PRESSED
+    learning = Learning(Config())
+    for number in range(WARM_UP):
+        weigh(learning, f"file:{number}")
+        learning.read("s", f"file:{number}", 1.0)
+    learning.planned("s", 4_000)
+    learning.planned("s", 4_000)
+    prices = []
+    for session, left in (("s", None), ("s", 50_000), ("s", 10_000), ("other", 10_000)):
+        moment = learning.moment(session, 2.0, left=left)
+        worth = moment.worth(
+            moment.predicted("file:x", 0, GROUP, 0.8), GROUP, 0.8, 1_000, load_s=0.5, factor=1.0
+        )
+        assert worth is not None
+        prices.append(worth.price / learning.price.now)
+    assert prices == pytest.approx([1, 1, 4, 1])
