@@ -203,6 +203,8 @@ class Learning:
 
     def _settle(self, ahead: Unread, *, used: bool) -> None:
         self.price.settle(ahead.tokens, wasted=not used)
+        if not ahead.group[1]:
+            return  # nobody predicted it: no predictor is to blame, nor to be praised
         for who in _whose(ahead.group):
             if self.wasteful.loaded(who, used=used):
                 self.turned.append((who, self.wasteful.held(who)))
