@@ -10,10 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from attrs import define, frozen
-
 from prefetch_scheduler.actors.runs import describe
 from prefetch_scheduler.actors.slot_threads import SlotThreads
+from prefetch_scheduler.policies.values import define, frozen
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pykka
-from attrs import field, frozen
+from attrs import field
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.inbox import Inbox
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.ports import Address as AnyAddress
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import (
@@ -44,6 +45,7 @@ from prefetch_scheduler.actors.signals import (
 )
 from prefetch_scheduler.actors.timer import Timer
 from prefetch_scheduler.policies.errors import EngineStopped, PrefetchError
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 
@@ -286,6 +288,7 @@ class EngineActor(pykka.ThreadingActor):
             self.home.role,
             where,
             exc_info=(type(error), error, error.__traceback__),
+            extra=log_fields(actor=self.home.role, error=repr(error)),
         )
         if not first:
             return

@@ -9,6 +9,7 @@ from attrs import evolve
 from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.desk import ChangeDesk, ChangeWaiting
 from prefetch_scheduler.actors.kept import CacheKept
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import CacheMessage, CacheStatusQuery
 from prefetch_scheduler.actors.ports import Address, Follower
 from prefetch_scheduler.actors.view import PublishedView
@@ -295,13 +296,13 @@ class CacheLayer(EngineActor):
     @staticmethod
     def _noted(note: Note) -> None:
         """Promoted, or demoted by a full layer (decision D30)."""
-        fields = {"prefetch_key": note.key, "prefetch_session": note.session}
+        fields = log_fields(key=note.key, session=note.session)
         logger.debug("%s %s: %s", note.key, note.event, note.reason, extra=fields)
 
     def _removed(self, notice: Removed) -> None:
         key = public_key(notice.stored)
         if logger.isEnabledFor(logging.DEBUG):
-            fields = {"prefetch_key": key}
+            fields = log_fields(key=key, session=notice.session, cause=str(notice.cause))
             logger.debug("%s left the cache: %s", printable(key), notice.cause, extra=fields)
         self._publish(ResourceEvicted(key, notice.cause, notice.layer))
 

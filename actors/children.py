@@ -6,12 +6,13 @@ from math import ceil
 from typing import Any
 
 import pykka
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.base import Home
 from prefetch_scheduler.actors.signals import Ping, Pulse
 from prefetch_scheduler.policies.restarts import RestartHistory
+from prefetch_scheduler.policies.values import define, frozen
 
 
 class Restart(StrEnum):

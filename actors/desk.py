@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import evolve
 
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.planner_events import Submit
+from prefetch_scheduler.policies.values import define, frozen
 
 FLOOD = 256
 """Predictions waiting, of all sessions together, up to which every submit is planned by itself."""

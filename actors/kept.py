@@ -8,7 +8,7 @@ ticket of the host), where it looks whether it is still wanted, and never inside
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import evolve, field
 from pykka._envelope import Envelope
 
 from prefetch_scheduler.actors.address import Address
@@ -21,6 +21,7 @@ from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.planner_events import Demand, Retry, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.restoring import Restoring
+from prefetch_scheduler.policies.values import define
 
 
 class AskedDemand:

@@ -31,6 +31,7 @@ class LoopActor(EngineActor):
         self._posted: deque[Any] = deque()
         self._post_armed = False
         self._deadline_handle: asyncio.TimerHandle | None = None
+        self._loop_made = False
 
     def post(self, event: Any) -> None:
         """Hand an event of the actor's own work to `on_posted`, from any thread.
@@ -66,6 +67,7 @@ class LoopActor(EngineActor):
         if self.actor_stopped.is_set():
             return
         self.loop = self.home.address.loop = asyncio.new_event_loop()
+        self._loop_made = True
         try:
             self.after_loop_made()
             self.inbox.attach(self._wake)
@@ -76,7 +78,18 @@ class LoopActor(EngineActor):
             self._fail(error, "the event loop")
         finally:
             self.inbox.detach(self._wake)
+
+    def _actor_loop_teardown(self) -> None:
+        """Where it failed its Supervisor hears of it first: a successor, which has a loop of its
+        own, need not wait until what still runs in this one has been cancelled.
+        """
+        failed = self._error is not None
+        if failed:
+            super()._actor_loop_teardown()
+        if self._loop_made:
             self._close_loop()
+        if not failed:
+            super()._actor_loop_teardown()
 
     def _run_loop(self) -> None:
         try:

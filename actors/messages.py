@@ -12,7 +12,8 @@ to the planner    `Submit` (asked: the `Plan`), `Demand` (asked: an `Answer`), `
 to the cache      `Invalidate`, `Restamp`, `Drain` (asked: None once it is done),
                   `CacheStatusQuery` (asked: a `LayersSnapshot`)
 to metrics        `Events`, `ReportQuery` (asked: a `Report`), `StoryQuery` (asked: story
-                  lines), `ExportQuery` (asked: a `Snapshot`), `AlertsQuery`
+                  lines), `LatestQuery` (asked: the newest of them), `ExportQuery` (asked: a
+                  `Snapshot`), `AlertsQuery`
 to the supervisor `HealthQuery` (asked: a `Health`)
 ================  ==========================================================================
 
@@ -20,7 +21,7 @@ The rest is what the actors tell each other: `PoolCommand` to a pool, `PoolRepor
 from it, `CacheCommand` to the CacheLayer and `CacheReport` from it.
 """
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import HealthQuery
 from prefetch_scheduler.actors.desk import ChangeWaiting, SubmitWaiting
@@ -73,6 +74,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 
@@ -126,6 +128,15 @@ class StoryQuery:
 
 
 @frozen
+class LatestQuery:
+    """Ask Metrics for the newest story lines of all keys; answered with `(key, StoryLine)` pairs,
+    the newest last.
+    """
+
+    count: int = 20
+
+
+@frozen
 class ExportQuery:
     """Ask Metrics for its figures in full; answered with a `Snapshot`."""
 
@@ -145,7 +156,7 @@ class LearnedQuery:
 
 PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery | LearnedQuery
 CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
-MetricsMessage = Events | ReportQuery | StoryQuery | ExportQuery | AlertsQuery
+MetricsMessage = Events | ReportQuery | StoryQuery | LatestQuery | ExportQuery | AlertsQuery
 
 PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
 """Planner messages that overtake queued work: what ends or outdates it.
@@ -187,6 +198,7 @@ __all__ = [
     "HostBusy",
     "HostIdle",
     "Invalidate",
+    "LatestQuery",
     "LearnedQuery",
     "MetricsMessage",
     "Permit",

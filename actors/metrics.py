@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 from prefetch_scheduler.actors.base import EngineActor, Home
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import (
     AlertsQuery,
     ExportQuery,
+    LatestQuery,
     MetricsMessage,
     ReportQuery,
     StoryQuery,
@@ -58,6 +60,8 @@ class Metrics(EngineActor):
                 return accounting.report(session, today=self.home.clock.today())
             case StoryQuery(key):
                 return self._ledgers.stories.explain(key)
+            case LatestQuery(count):
+                return self._ledgers.stories.latest(count)
             case ExportQuery(session):
                 return accounting.snapshot(session, today=self.home.clock.today())
             case AlertsQuery():
@@ -99,8 +103,14 @@ class Metrics(EngineActor):
 
 
 def _log(alert: Alert) -> None:
+    fields = log_fields(
+        session=alert.session,
+        alert=str(alert.name),
+        value=alert.value,
+        threshold=alert.threshold,
+    )
     if isinstance(alert, AlertRaised):
         text = "session %s: %s is %.2f, past its threshold %g"
-        logger.warning(text, alert.session, alert.name, alert.value, alert.threshold)
+        logger.warning(text, alert.session, alert.name, alert.value, alert.threshold, extra=fields)
     else:
-        logger.info("session %s: %s is well again", alert.session, alert.name)
+        logger.info("session %s: %s is well again", alert.session, alert.name, extra=fields)

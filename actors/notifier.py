@@ -11,10 +11,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from attrs import frozen
-
 from prefetch_scheduler.actors.base import EngineActor, Home
 from prefetch_scheduler.actors.slot_threads import SlotThreads
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 

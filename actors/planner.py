@@ -3,8 +3,9 @@
 Effects are gathered and sent once a batch of messages is handled: counts first, so that whoever
 is answered finds them in a report; then pools and cache; answers last.
 
-A new incarnation asks the pools what is under way before it decides anything: until they have
-answered, or a tenth of a second has gone by, it keeps other messages aside, in their order.
+A new incarnation asks the pools what is under way before it decides anything: until those that had
+anything to do have answered, or a tenth of a second has gone by, it keeps other messages aside, in
+their order.
 """
 
 import logging
@@ -18,6 +19,7 @@ from pykka._envelope import Envelope
 from prefetch_scheduler.actors.base import LATER, EngineActor, Home
 from prefetch_scheduler.actors.desk import SubmitDesk, SubmitWaiting
 from prefetch_scheduler.actors.kept import AskedDemand, PlannerKept, refuse
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import (
     LearnedQuery,
     PlannerMessage,
@@ -34,7 +36,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
 from prefetch_scheduler.policies.keys import key_fault
-from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent
+from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent, Miss
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
@@ -181,6 +183,7 @@ class Planner(EngineActor):
                 address.tell(TakeOver(self.home.incarnation))
             self._cache.tell(Resident())
         kept.state = new
+        self._adopted_more()
 
     def on_receive(self, message: PlannerMessage) -> Any:
         reply = self.current_reply
@@ -287,9 +290,11 @@ class Planner(EngineActor):
         self._adopted_more()
 
     def _adopted_more(self) -> None:
-        if self._adoption is not None and self._adoption.complete:
-            if self._adopt_by is not None:
-                self._resume()
+        if self._adoption is None:
+            return
+        if self._adoption.settled and self._adopt_by is not None:
+            self._resume()
+        if self._adoption.complete:
             self._effects.extend(self._adoption.lost())
             self._adoption = self._kept.adoption = None
 
@@ -407,7 +412,7 @@ class Planner(EngineActor):
             self._answer_host(effect)
 
     def _log(self, effect: Log) -> None:
-        fields = {"prefetch_key": effect.key, "prefetch_session": effect.session}
+        fields = log_fields(key=effect.key, session=effect.session, source=effect.source)
         logger.log(LEVELS[effect.level], "%s", effect.text, extra=fields)
 
     def _answer_host(self, effect: PlannerEffect) -> None:
@@ -417,9 +422,15 @@ class Planner(EngineActor):
             case Answer() | Retry() | Refuse() if isinstance(effect.ticket, AskedDemand):
                 self._kept.answered(effect.ticket)
                 self._answer_asked(effect.ticket, effect)
-            case Answer() | Retry():
+            case Answer():
                 self._kept.answered(effect.ticket)
                 effect.ticket.set(effect)
+            case Retry(counted=counted, session=session, key=key):
+                self._kept.answered(effect.ticket)
+                if effect.ticket.set(effect) is False and key and not counted:
+                    # Its reader was to count it, and has given up.
+                    gone = Miss(session, key, predicted=False, reason="given up")
+                    self._metrics.tell(Events((gone,)))
             case Refuse():
                 self._kept.answered(effect.ticket)
                 effect.ticket.fail(effect.error)

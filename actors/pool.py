@@ -9,8 +9,6 @@ import asyncio
 import logging
 from typing import assert_never
 
-from attrs import define, frozen
-
 from prefetch_scheduler.actors.asides import Asides
 from prefetch_scheduler.actors.base import Home
 from prefetch_scheduler.actors.cancel import CancelToken
@@ -51,6 +49,7 @@ from prefetch_scheduler.policies.pool_events import (
 )
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import SourceTable, Survey
+from prefetch_scheduler.policies.values import define, frozen
 
 logger = logging.getLogger(__name__)
 

@@ -59,6 +59,10 @@ class _OneShot:
     def done(self) -> bool:
         return not self._right
 
+    def give_up(self) -> bool:
+        """Wait no longer: an answer finds nobody. False: it has been answered already."""
+        return self._claim()
+
     def _claim(self) -> bool:
         try:
             self._right.pop()

@@ -4,9 +4,10 @@ They travel in the control lane and are taken even by a full inbox: each actor h
 few of them outstanding at any time, so they need no bound of their own.
 """
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.values import define, frozen
 
 
 @frozen

@@ -30,6 +30,7 @@ from prefetch_scheduler.actors.children import (
     StopAll,
     Watch,
 )
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.reply import LATER, NO_REPLY, Reply
 from prefetch_scheduler.actors.signals import ChildFailed, ChildStarted, ChildStopped, Stop
 from prefetch_scheduler.policies.errors import EngineFailed, EngineStopped, PrefetchError
@@ -234,7 +235,8 @@ class Supervisor(EngineActor):
                 f" last by: {error}"
             )
             return
-        logger.warning("%s failed (%s), restart in %.3f s", child.name, error, delay)
+        fields = log_fields(actor=child.name, error=str(error))
+        logger.warning("%s failed (%s), restart in %.3f s", child.name, error, delay, extra=fields)
         child.state = ChildState.RESTARTING
         child.due = now + delay
         self._stop_rest(child)
@@ -293,7 +295,7 @@ class Supervisor(EngineActor):
         if self._reason is not None:
             return
         self._reason = reason
-        logger.error("the engine failed: %s", reason)
+        logger.error("the engine failed: %s", reason, extra=log_fields(error=reason))
         try:
             error = self._on_failed(reason)
             self._given_up = error if isinstance(error, PrefetchError) else None

@@ -13,7 +13,7 @@ from enum import StrEnum, auto
 from typing import Any
 
 import pykka
-from attrs import evolve, frozen
+from attrs import evolve
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.base import Home
@@ -41,6 +41,7 @@ from prefetch_scheduler.policies.errors import (
     PrefetchError,
 )
 from prefetch_scheduler.policies.restarts import RestartRule
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 

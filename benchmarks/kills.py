@@ -230,7 +230,7 @@ class Rounds:
         truth = Truth(self.folder / "truth")
         with engine_on(self.folder) as engine:
             end = time.monotonic() + 10
-            while not engine._runtime._cache_kept.restoring.over and time.monotonic() < end:
+            while not engine._runtime.cache_kept.restoring.over and time.monotonic() < end:
                 time.sleep(0.002)
             for kind in KINDS:
                 for name in names():

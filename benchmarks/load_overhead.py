@@ -33,7 +33,7 @@ from attrs import frozen
 from benchmarks.figures import Figure, figure, finish, parser
 from prefetch_scheduler.actors.base import EngineActor
 from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
-from prefetch_scheduler.policies.candidates import candidate
+from prefetch_scheduler.policies.candidates import Moment, candidate
 from prefetch_scheduler.policies.config import CacheRules, Config, Execution
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.planner import PlannerMachine
@@ -47,7 +47,6 @@ from prefetch_scheduler.policies.planner_events import (
 from prefetch_scheduler.policies.planning import make_plan, merged
 from prefetch_scheduler.policies.pool_events import Fetch, Loaded, LoadResult, PoolReport, Started
 from prefetch_scheduler.policies.prediction import Terms, checked_predictions
-from prefetch_scheduler.policies.sessions import PendingPlan
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.vocabulary import Cause, Pool
@@ -233,11 +232,8 @@ def _steps_once(items: int) -> dict[str, float]:
 
     checked = timed("validate", lambda: checked_predictions(predictions(items)))
     distinct = timed("merge", lambda: merged(checked))
-    pending = PendingPlan(0, "s", checked, Terms(), Cause.PREDICTION, 0.0)
-    session = s.session("s")
-    candidates = timed(
-        "candidates", lambda: [candidate(s, session, item, None, pending, 0.0) for item in distinct]
-    )
+    moment = Moment.of(s, s.session("s"), Cause.PREDICTION)
+    candidates = timed("candidates", lambda: [candidate(moment, item, None) for item in distinct])
     timed("plan", lambda: make_plan("s", candidates, Terms(), config))
     submit = Submit("s", checked, Terms())
     effects = timed("submit in all (with the three above)", lambda: handled(machine, submit))

@@ -19,7 +19,8 @@ TELLING: tuple[tuple[str, str, str], ...] = (
     ("do_no_harm", "demand p99: on by off", "99th percentile, all predictions wrong, by without"),
     ("runtime", "tell: ratio", "messages a second, by stock Pykka's"),
     ("runtime", "stop() with 40 hanging loads", "stopping with 40 hanging loads"),
-    ("footprint", "import of the engine", "import, processor time"),
+    ("footprint", "import: the package by its dependencies", "import, by its dependencies'"),
+    ("footprint", "import of every public name", "import of every public name, processor time"),
     ("footprint", "memory of an idle engine", "memory of an idle engine"),
     ("footprint", "memory of a session, of 1,000", "memory of one session more"),
     (

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from prefetch_scheduler.engine.budget_adapter import (
     BudgetAlert,
@@ -22,6 +22,7 @@ from prefetch_scheduler.engine.intent_adapter import Intent, intent
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.figures import MAX_LOAD_S
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Mode, Role
 
 __all__ = [

@@ -1,8 +1,7 @@
 """The addresses of an engine's actors, for hosts that speak in messages."""
 
-from attrs import frozen
-
 from prefetch_scheduler.actors.address import Address
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen

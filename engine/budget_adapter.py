@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from prefetch_scheduler.engine.fields import FieldReader, join, type_name
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.prediction import Constraints, checked_constraints
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Mode, Urgency
 
 WARNING_SHARE = 0.8

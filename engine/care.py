@@ -1,11 +1,12 @@
 """How an engine looks after itself: limits that no host needs to set, in one place."""
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import Watch
 from prefetch_scheduler.actors.system import Rebuild
 from prefetch_scheduler.engine.direct import LIMIT
 from prefetch_scheduler.policies.restarts import RestartRule
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen(kw_only=True)

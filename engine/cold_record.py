@@ -13,10 +13,11 @@ from collections.abc import Hashable
 from hashlib import blake2b
 from typing import Any
 
-from attrs import astuple, frozen
+from attrs import astuple
 
 from prefetch_scheduler.engine.sources.freshness import FileStamp
 from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Layer, Priority
 
 MAGIC = b"PSC1"

@@ -23,8 +23,6 @@ import threading
 from collections.abc import Callable, Hashable
 from enum import StrEnum, auto
 
-from attrs import frozen
-
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.engine.cold_file import ColdFile, ColdUnusable
 from prefetch_scheduler.engine.cold_record import Damaged, Record, Unkeepable, decode, encode
@@ -34,6 +32,7 @@ from prefetch_scheduler.policies.cache_events import Restore
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.keys import PARTITION, kind_of
 from prefetch_scheduler.policies.metrics_events import Dropped, MetricsEvent
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger("prefetch_scheduler.cold")
 

@@ -1,16 +1,15 @@
 """Reads a configuration from YAML or a mapping, and names every fault with its place."""
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
 import attrs
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.yaml_core import LONGEST, Document, Place, read_yaml
-from prefetch_scheduler.policies.config import Config, contradictions, leaves
+from prefetch_scheduler.policies.config import SOCKET_WORDS, Config, contradictions, leaves
 from prefetch_scheduler.policies.config_rules import (
     KeyList,
     KeyLists,
@@ -22,6 +21,7 @@ from prefetch_scheduler.policies.config_rules import (
 )
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 _LONGEST_WORD = 80  # of a key that a message quotes, or that is compared with the valid ones
@@ -104,11 +104,16 @@ def _checked(document: Document, name: str | None) -> Config:
 
 def _from_folder(config: Config, folder: str) -> Config:
     """The same with its paths relative to the folder of its file, `~` being a home folder."""
-    path = config.cache.cold_path
-    if path == Config().cache.cold_path and config.cache.cold_store == "memory":
-        return config  # nobody has written it, and nobody uses it
-    path = os.path.join(folder, os.path.expanduser(path))
-    return attrs.evolve(config, cache=attrs.evolve(config.cache, cold_path=path))
+    path, socket = config.cache.cold_path, config.monitor.socket
+    if path != Config().cache.cold_path or config.cache.cold_store != "memory":
+        path = os.path.join(folder, os.path.expanduser(path))  # somebody has written or uses it
+    if socket not in SOCKET_WORDS:
+        socket = os.path.join(folder, os.path.expanduser(socket))
+    return attrs.evolve(
+        config,
+        cache=attrs.evolve(config.cache, cold_path=path),
+        monitor=attrs.evolve(config.monitor, socket=socket),
+    )
 
 
 def _error(name: str | None, faults: list[tuple[Place, str]]) -> ConfigError:
@@ -209,6 +214,8 @@ def _groups() -> dict[str, type]:
 def _nearest(name: str, allowed: Iterable[str]) -> str | None:
     """The allowed key most like `name`; else the key of another group that has just that name."""
     word = name[:_LONGEST_WORD].lower().replace("-", "_")
+    import difflib  # only for what is misspelt
+
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     if close:
         return close[0]

@@ -11,8 +11,6 @@ import threading
 from collections import Counter, deque
 from typing import Protocol
 
-from attrs import define
-
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import Reply
@@ -23,6 +21,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import PrefetchError, ResourceUnavailable
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.source_info import SourceInfo
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.yaml_text import printable
 
 logger = logging.getLogger("prefetch_scheduler.engine")

@@ -13,6 +13,7 @@ from prefetch_scheduler.policies.planner_events import (
     DEFAULT_SESSION,
     PlanMade,
     PlannerEffect,
+    PlannerTick,
     Submit,
     ToPool,
 )
@@ -38,16 +39,20 @@ def plan_predictions(
     machine = PlannerMachine(config, registry.table)
     ticket = object()
     submit = Submit(DEFAULT_SESSION, items, terms, ticket=ticket)
-    effects = machine.handle(submit, 0.0)
+    effects = _in_full(machine, submit)
     for effect in effects:
         if isinstance(effect, ToPool) and isinstance(effect.command, SurveyNames):
             surveys = tuple(registry.survey(source, name) for source, name in effect.command.names)
-            effects = machine.handle(Surveyed(effect.command.plan_id, surveys), 0.0)
-    return _made(effects)
-
-
-def _made(effects: Iterable[PlannerEffect]) -> Plan:
+            effects = _in_full(machine, Surveyed(effect.command.plan_id, surveys))
     for effect in effects:
         if isinstance(effect, PlanMade):
             return effect.plan
-    raise AssertionError("a submit whose names are surveyed is planned at once")
+    raise AssertionError("a submit whose names are surveyed is planned")
+
+
+def _in_full(machine: PlannerMachine, event: Submit | Surveyed) -> list[PlannerEffect]:
+    """The effects of an event, all of the steps included in which a large submit is planned."""
+    effects = machine.handle(event, 0.0)
+    while machine.drafting:
+        effects += machine.handle(PlannerTick(), 0.0)
+    return effects

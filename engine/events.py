@@ -1,6 +1,8 @@
 """Events that a host passes to `trigger`, each acting on the session it is triggered for."""
 
-from attrs import field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import frozen
 
 
 def _text(instance: object, attribute: object, value: str) -> None:

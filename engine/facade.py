@@ -4,9 +4,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from attrs import evolve
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.messages import ReportQuery, StoryQuery
@@ -18,9 +20,9 @@ from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
 from prefetch_scheduler.engine.loops import running_loop
+from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
+from prefetch_scheduler.engine.prefetchable import MAX_AGE_S, Functions, Prefetchable, Terms
 from prefetch_scheduler.engine.reads import Reads
-from prefetch_scheduler.engine.recorder import Recorded, recorder_of
-from prefetch_scheduler.engine.recording_session import RecordingSession
 from prefetch_scheduler.engine.runtime import Runtime
 from prefetch_scheduler.engine.session import Session
 from prefetch_scheduler.engine.sources.protocol import Source
@@ -33,6 +35,13 @@ from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.story import StoryLine
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
+    from prefetch_scheduler.engine.recorder import Recorded, Recorder
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PrefetchEngine(Reads):
@@ -66,9 +75,11 @@ class PrefetchEngine(Reads):
         expand: Expand | None = None,
         clock: Clock | None = None,
     ) -> None:
-        registry = SourceRegistry(sources, expand=expand)
+        self._functions = Functions()
+        registry = SourceRegistry(self._functions.beside(sources), expand=expand)
         runtime = Runtime(load_config(config), registry, clock)
-        self._recorder = None if record is None else recorder_of(runtime, record)
+        self._functions.attach(runtime)
+        self._recorder = None if record is None else _recorder_of(runtime, record)
         self._runtime = runtime
         self._default = self._new_session(DEFAULT_SESSION)
         super().__init__(runtime, self._default._reading)
@@ -80,6 +91,8 @@ class PrefetchEngine(Reads):
         self._started = False
         self._stopped = False
         self._ended = threading.Event()
+        self._snapshots = SnapshotTaker(runtime, self.health)
+        self._monitor = _monitor_of(self, runtime)
 
     # ---- life ------------------------------------------------------------------------------
 
@@ -99,6 +112,8 @@ class PrefetchEngine(Reads):
             self._started = True
         self._runtime.start()
         self._default.trigger(events.SessionStarted())
+        if self._monitor is not None:
+            self._monitor.start()
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -119,16 +134,21 @@ class PrefetchEngine(Reads):
                 self._ended.wait(limit)
             return
         deadline = time.monotonic() + limit
+        if self._monitor is not None:
+            self._monitor.end()
         try:
             if self._recorder is not None:
                 self._recorder.close(limit / 2)
             self._runtime.stop(max(0.0, deadline - time.monotonic()))
+            if self._monitor is not None:  # it may have waited for an answer of the actors
+                self._monitor.stop(max(0.0, deadline - time.monotonic()))
         finally:
             self._ended.set()
 
     async def astart(self) -> Self:
         """As `start`, without blocking the event loop."""
-        await _in_thread(self.start)
+        starting = _in_thread(self.start, undo=self.stop)
+        await starting
         return self
 
     async def astop(self, timeout: float = 5.0) -> None:
@@ -187,6 +207,8 @@ class PrefetchEngine(Reads):
     ) -> Session:
         if self._recorder is None:
             return Session(self._runtime, id_, user, forget=self._forget_session)
+        from prefetch_scheduler.engine.recording_session import RecordingSession
+
         return RecordingSession(
             self._runtime, id_, user, self._recorder, project, forget=self._forget_session
         )
@@ -237,6 +259,48 @@ class PrefetchEngine(Reads):
         """See `Session.report`."""
         return self._default.report()
 
+    # ---- functions of the host -------------------------------------------------------------
+
+    def prefetchable(
+        self,
+        *,
+        read_only: bool,
+        name: str | None = None,
+        max_age_s: float | None = MAX_AGE_S,
+        version: Callable[..., Hashable] | None = None,
+        remote: bool = False,
+        session: Session | None = None,
+    ) -> Callable[[Callable[P, R]], Prefetchable[P, R]]:
+        """A decorator: calls of a plain or async function are served through the engine.
+
+        ::
+
+            @engine.prefetchable(read_only=True)
+            def search(query: str) -> str: ...
+
+            engine.submit([Prediction(search.key("locks"), "related_file", 0.8)])
+
+        Its answer may depend on nothing but its arguments and what `max_age_s` and `version` speak
+        of: it is called in other threads, and all who call it with the same arguments share it.
+        Where the engine cannot serve a call, for whatever reason, the function is called directly.
+
+        Args:
+            read_only: True: calling it changes nothing. There is no default, and nothing else is
+                allowed: what changes something is neither called ahead nor served from a cache.
+            name: what keys call it, with a number where that is taken; None: its own name.
+            max_age_s: seconds for which a result stands for a new call; None: until invalidated.
+            version: a quick plain function of the same arguments, called at every read; a result
+                is served for as long as it gives the same.
+            remote: whether calling it leaves this machine: it is called ahead only with
+                `execution.prefetch_remote`.
+            session: the session for which its calls are counted; None: the default one.
+
+        Raises:
+            ConfigError: an argument is wrong, or a source of the host has the kind `call`.
+        """
+        terms = Terms(read_only, name, max_age_s, version, remote=remote)
+        return self._functions.decorator(terms, self if session is None else session)
+
     # ---- the whole engine ------------------------------------------------------------------
 
     def total_report(self) -> Report:
@@ -252,7 +316,23 @@ class PrefetchEngine(Reads):
 
     def health(self) -> Health:
         """`state` ok, degraded or failed, each actor, each queue. Works in every state."""
-        return health_of(self._runtime, started=self._started, stopped=self._stopped)
+        found = health_of(self._runtime, started=self._started, stopped=self._stopped)
+        monitor = self._monitor
+        if monitor is None:
+            return found
+        where = f"not open: {monitor.reason}" if monitor.path is None else str(monitor.path)
+        return evolve(found, monitor=where)
+
+    def metrics_snapshot(self, *, max_age_s: float = 0.0) -> MetricsSnapshot:
+        """All figures of the engine at one moment, for a dashboard or an exporter.
+
+        Works in every state and never raises; where an actor does not answer it waits some seconds,
+        in the caller's thread. See docs/observability.md.
+
+        Args:
+            max_age_s: real seconds; figures that somebody else has asked for within them will do.
+        """
+        return self._snapshots.take(max_age_s)
 
     def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
         """Call `callback(event)` when something is loaded, fails or is evicted, when an alert is
@@ -268,7 +348,7 @@ class PrefetchEngine(Reads):
         """
         return self._runtime.subscribers.subscribe(callback)
 
-    def recorded(self) -> Recorded | None:
+    def recorded(self) -> "Recorded | None":
         """What has been recorded so far, and what was lost; None where nothing is."""
         return None if self._recorder is None else self._recorder.recorded()
 
@@ -305,18 +385,46 @@ class PrefetchEngine(Reads):
         return self._runtime.system.supervisor
 
 
-def _in_thread(action: Callable[[], object]) -> Awaitable[Any]:
+def _monitor_of(engine: PrefetchEngine, runtime: Runtime) -> "MonitorServer | None":
+    setting = runtime.config.monitor.socket
+    if setting == "off":
+        return None
+    from prefetch_scheduler.engine.monitor.answers import Answers
+    from prefetch_scheduler.engine.monitor.server import MonitorServer
+
+    name = runtime.system.engine_id
+    return MonitorServer(setting, name, Answers(engine, name).answer)
+
+
+def _recorder_of(runtime: Runtime, path: str | os.PathLike[str]) -> "Recorder":
+    from prefetch_scheduler.engine.recorder import recorder_of  # only where something is recorded
+
+    return recorder_of(runtime, path)
+
+
+async def _in_thread(action: Callable[[], object], undo: Callable[[], object] | None = None) -> Any:
     """Run a blocking action in a daemon thread and wait for it without blocking the loop.
 
     Not in the loop's executor: its threads would hang the interpreter's exit if a source did.
+
+    Args:
+        undo: called in that thread where the waiter was cancelled before the action was done.
     """
     reply = AsyncReply(asyncio.get_running_loop())
 
     def run() -> None:
         try:
-            reply.set(action())
+            done = action()
         except BaseException as error:  # noqa: BLE001 - handed over to the waiter
             reply.fail(error)
+            return
+        if not reply.set(done) and undo is not None:
+            undo()
 
     threading.Thread(target=run, name="prefetch-life", daemon=True).start()
-    return reply.wait(None)
+    try:
+        return await reply.wait(None)
+    except asyncio.CancelledError:
+        if not reply.give_up() and undo is not None:  # it was done at that very moment
+            threading.Thread(target=undo, name="prefetch-life", daemon=True).start()
+        raise

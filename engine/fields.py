@@ -4,11 +4,12 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.figures import MAX_TOKENS, shown, within
 from prefetch_scheduler.policies.keys import key_fault
+from prefetch_scheduler.policies.values import define
 
 
 def type_name(value: object) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.children import ChildHealth
 from prefetch_scheduler.actors.inbox import DEFAULT_BOUND
 from prefetch_scheduler.policies.admitting import MOST_QUEUED
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 if TYPE_CHECKING:
@@ -38,9 +39,14 @@ class Health:
     held_off: Mapping[str, float] = field(factory=dict)
     """Sources that keep failing, of which nothing is loaded ahead -> engine seconds until one load
     is tried again."""
+    running: Mapping[str, int] = field(factory=dict)
+    """Pool -> loads that hold one of its slots."""
     held_back: Mapping[str, str] = field(factory=dict)
     """Sources, or `source, role`, of which nothing is loaded ahead because it was not read -> what
     was counted, in words."""
+    monitor: str = "off"
+    """The socket on which `prefetch-scheduler top` finds the engine; `off`: none is wanted; else
+    why it is not open."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists, ready for JSON."""
@@ -79,6 +85,7 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
         dead_letters=runtime.system.dead_letters.counts(),
         cold_store=_cold_store(runtime),
         held_off=dict(status.held_off) if status is not None else {},
+        running={str(p): n for p, n in status.running.items()} if status is not None else {},
         held_back=dict(status.held_back) if status is not None else {},
     )
 

@@ -7,12 +7,11 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.fields import FieldReader, type_name
 from prefetch_scheduler.engine.globs import is_glob, matching_files
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.prediction import Prediction
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Role, Urgency
 
 INTENTS = (

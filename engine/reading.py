@@ -6,7 +6,7 @@ checked in the reader's own thread: either it was loaded after the reader asked,
 says that it is still current.
 """
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.ports import Address, Clock
 from prefetch_scheduler.actors.reply import Reply
@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.cache_events import Drain, Restamp
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import cache_key, kind_of, public_key
 from prefetch_scheduler.policies.planner_events import Answer, Demand, Forsake, Retry
+from prefetch_scheduler.policies.values import define, frozen
 
 NAMES_KEPT = 50_000
 """Keys whose normal form a session remembers; past them it starts afresh."""

@@ -220,11 +220,13 @@ class Reads:
                 if patience < inf and left() > 0:
                     asked = (reply, inf)  # the planner is back, and has the demand in its inbox
                     continue
-                raise self._timed_out(read, reply, left.limit) from None
+                if reply.give_up():
+                    raise self._timed_out(read, reply, left.limit) from None
+                outcome = reply.wait()  # it came at the last moment
             except (EngineDegraded, ActorCrashed):
                 return self._directly(read, reply, left)
             except BaseException:
-                if not reply.done:  # interrupted while it waited
+                if reply.give_up():  # interrupted while it waited
                     runtime.planner.tell(read.forsake(reply))
                 raise
             content = read.take(outcome)
@@ -241,11 +243,13 @@ class Reads:
             try:
                 outcome = await self._outcome(reply, patience, left)
             except AskTimeout:
-                raise self._timed_out(read, reply, left.limit) from None
+                if reply.give_up():
+                    raise self._timed_out(read, reply, left.limit) from None
+                outcome = await reply  # it came at the last moment
             except (EngineDegraded, ActorCrashed):
                 return await self._adirectly(read, reply, left)
             except BaseException:
-                if not reply.done:  # cancelled, or its loop was closed
+                if reply.give_up():  # cancelled, or its loop was closed
                     runtime.planner.tell(read.forsake(reply))
                 raise
             content = read.take(outcome)
@@ -260,7 +264,7 @@ class Reads:
             except AskTimeout:
                 if left() > 0 and (not patience or not self._runtime.planner.ready):
                     raise EngineDegraded("the planner does not run") from None
-        return await reply.wait(left())
+        return await reply.wait(left(), keep=True)
 
     def _directly(self, read: Read, old: SyncReply, left: "_Left") -> Content:
         """Without the planner, for this reader alone."""

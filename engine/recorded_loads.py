@@ -7,9 +7,8 @@ takes both from one of the session's accesses, chosen by a hash of session id an
 from collections.abc import Iterable
 from zlib import crc32
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.recording_events import AccessEvent, RecordedSession
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.engine.recording_events import (
@@ -32,6 +32,7 @@ from prefetch_scheduler.engine.recording_names import Names
 from prefetch_scheduler.engine.tape import Note, NoteOf, Tape
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.metrics_events import Dropped, Events
+from prefetch_scheduler.policies.values import define, frozen
 
 if TYPE_CHECKING:
     from prefetch_scheduler.engine.runtime import Runtime

@@ -4,9 +4,8 @@
 prefetched. It never includes the wait for a load.
 """
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen

@@ -2,9 +2,13 @@
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
+from prefetch_scheduler.engine.recording_events import EndEvent
+from prefetch_scheduler.engine.recording_format import MAX_LINE_BYTES, parse_event
 from prefetch_scheduler.policies.errors import ConfigError
 
 SUFFIXES = (".jsonl.gz", ".jsonl")
@@ -43,7 +47,7 @@ class RecordingFile:
         try:
             with self.path.open("ab"):
                 pass
-            if self._suffix == ".jsonl" and self._is_torn():
+            if self._is_torn():
                 self._set_aside()
         except OSError as error:
             why = error.strerror or error
@@ -55,14 +59,24 @@ class RecordingFile:
         Raises:
             OSError: they could not be written, or the full file not be set aside.
         """
-        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+        # A name that is not UTF-8 holds lone surrogates; within JSON their escapes mean the same.
+        data = "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
         if self._suffix.endswith(".gz"):
             data = gzip.compress(data)
         size = self.path.stat().st_size if self.path.exists() else 0
         if size and size + len(data) > self._max_bytes:
             self._set_aside()
-        with self.path.open("ab") as file:
-            file.write(data)
+            size = 0
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(data)
+                if written != len(data):
+                    raise OSError(f"{written} of {len(data)} bytes written")
+        except OSError:
+            # A part of a session would make all that follows it unreadable.
+            with suppress(OSError):
+                os.truncate(self.path, size)
+            raise
 
     def files(self) -> list[Path]:
         """All files that there are, the oldest first."""
@@ -70,12 +84,29 @@ class RecordingFile:
         return [path for path in (*numbered, self.path) if path.exists()]
 
     def _is_torn(self) -> bool:
-        """Whether the last line was cut short, by a crash: what follows would not be read."""
-        with self.path.open("rb") as file:
-            if not file.seek(0, os.SEEK_END):
+        """Whether it does not end with the end of a session, after a crash or a full disk: nothing
+        that followed would be read.
+        """
+        try:
+            last = self._last_line()
+            if last is None:
                 return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
+            return not (last.endswith(b"\n") and isinstance(parse_event(last.decode()), EndEvent))
+        except (EOFError, gzip.BadGzipFile, zlib.error, ValueError):
+            return True
+
+    def _last_line(self) -> bytes | None:
+        """None where there is no line. Of a compressed file all has to be read for it."""
+        if self._suffix.endswith(".gz"):
+            last = None
+            with gzip.open(self.path, "rb") as lines:
+                while line := lines.readline(MAX_LINE_BYTES):
+                    last = line
+            return last
+        with self.path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE_BYTES))
+            lines = file.read().splitlines(keepends=True)
+            return lines[-1] if lines else None
 
     def _set_aside(self) -> None:
         if self._kept == 1:

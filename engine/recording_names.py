@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.values import frozen
 
 
 def _salt() -> bytes:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, assert_never
 
-from attrs import define, field, fields, frozen
+from attrs import field, fields
 
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.engine.events import (
@@ -44,6 +44,7 @@ from prefetch_scheduler.policies.keys import split_key
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
+from prefetch_scheduler.policies.values import define, frozen
 
 KEPT_FAULTS = 20
 """Failed accesses of which the message is kept; all are counted."""
@@ -174,7 +175,8 @@ class Replay:
         self.counts.sessions += 1
         self._kinds = set(self.sources)
         session = self.engine.session(self._unique(recorded.id), project=recorded.project)
-        finished, previous_t = self.clock.now(), 0.0
+        first_t = recorded.events[0].t if recorded.events else 0.0
+        finished, previous_t = self.clock.now(), first_t
         for event in recorded.events:
             if self.thinking:
                 self._wait_until(finished + event.t - previous_t)

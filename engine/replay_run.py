@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.actors.clock import ScaledClock, SystemClock
 from prefetch_scheduler.actors.messages import PlannerStatus, PlannerStatusQuery
@@ -28,6 +28,7 @@ from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.slots import pool_capacity
+from prefetch_scheduler.policies.values import define, frozen
 
 SLOWEST, FASTEST = 1e-3, 1e6
 PATIENCE_S = 30.0

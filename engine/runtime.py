@@ -1,8 +1,7 @@
 """Everything one running engine consists of, wired together.
 
-The facade and its sessions hold a `Runtime` and no state of their own. Who is started, in which
-order, and why: Metrics first, since everybody tells it things; the CacheLayer and the planner,
-which the pools report to; the pools last, so that the first credits find somebody to take them.
+The facade and its sessions hold a `Runtime` and no state of their own. How its actors are made is
+in `wiring`.
 """
 
 import itertools
@@ -11,46 +10,38 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from math import inf
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefetch_scheduler.actors.address import Address
-from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.cancel import CancelToken
-from prefetch_scheduler.actors.children import ChildSpec
 from prefetch_scheduler.actors.clock import SystemClock
 from prefetch_scheduler.actors.desk import ChangeDesk, SubmitDesk, SubmitWaiting
-from prefetch_scheduler.actors.kept import AskedDemand, CacheKept, PlannerKept, refuse
+from prefetch_scheduler.actors.kept import CacheKept, PlannerKept, refuse
+from prefetch_scheduler.actors.log_fields import log_fields
 from prefetch_scheduler.actors.messages import (
     CACHE_CONTROL,
     PLANNER_CONTROL,
     POOL_CONTROL,
     CancelPlan,
-    Demand,
     Drain,
-    Events,
     LearnedQuery,
     PlannerStatus,
     PlannerStatusQuery,
-    Retry,
     Submit,
 )
-from prefetch_scheduler.actors.metrics import Ledgers, Metrics
-from prefetch_scheduler.actors.notifier import Notifier, Publish, Subscribers
-from prefetch_scheduler.actors.planner import Planner
-from prefetch_scheduler.actors.pool import FetcherPool
+from prefetch_scheduler.actors.metrics import Ledgers
+from prefetch_scheduler.actors.notifier import Publish, Subscribers
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, Reply
 from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
-from prefetch_scheduler.engine.cold_store import ColdStore, cold_path
 from prefetch_scheduler.engine.direct import DirectLoader
 from prefetch_scheduler.engine.handle import PlanHandle
+from prefetch_scheduler.engine.held import Held
 from prefetch_scheduler.engine.learned_file import SUFFIX
 from prefetch_scheduler.engine.learned_store import LearnedStore
 from prefetch_scheduler.engine.leniency import Leniency
@@ -58,7 +49,7 @@ from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
 from prefetch_scheduler.engine.sources.life import SourceLife
 from prefetch_scheduler.engine.sources.registry import SourceRegistry
-from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
+from prefetch_scheduler.engine.wiring import child_specs
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Invalidate
 from prefetch_scheduler.policies.config import Config
@@ -71,12 +62,14 @@ from prefetch_scheduler.policies.errors import (
 )
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
-from prefetch_scheduler.policies.pool import PoolMachine
 from prefetch_scheduler.policies.remembering import remembered
 from prefetch_scheduler.policies.restoring import Restoring
-from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
+
+if TYPE_CHECKING:
+    from prefetch_scheduler.engine.cold_store import ColdStore
+    from prefetch_scheduler.engine.watching import FolderWatch
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -133,7 +126,7 @@ class Runtime:
             "planner", control=PLANNER_CONTROL, undelivered=self._undelivered
         )
         self.desk = SubmitDesk()
-        self._changes = ChangeDesk(self.view.board.discard)
+        self.changes = ChangeDesk(self.view.board.discard)
         self.notifier = self.system.address("notifier", bound=10_000)
         self.pools: Mapping[Pool, Address] = {
             pool: self.system.address(f"pool-{pool}", control=POOL_CONTROL) for pool in Pool
@@ -151,18 +144,16 @@ class Runtime:
         )
         self.sources = SourceLife(registry, self._source_changed)
         self.failure: str | None = None
-        self._planner_kept = PlannerKept()
-        self._cache_kept = CacheKept()
+        self.planner_kept = PlannerKept()
+        self.cache_kept = CacheKept()
         self.cold = self._cold_store()
         """What keeps the cache over a restart; None: nothing does."""
         self.learned: LearnedStore | None = None
         """What keeps what was learned over a restart; None: nothing does."""
         self.watch = self._folder_watch()
         """What watches the folders of cached files; None: nothing does."""
-        self._blockers: set[int] = set()
-        self._held: list[tuple[Address, Any]] = []
-        self._holding = threading.Lock()  # of what the host says while the actors are rebuilt
-        self._uncounted: deque[MetricsEvent] = deque(maxlen=self.care.held)
+        self.blockers: set[int] = set()
+        self._held = Held(self.system, self.metrics, self.care.held)
         self._handles: weakref.WeakSet[PlanHandle] = weakref.WeakSet()
         self._state = "new"
 
@@ -173,11 +164,11 @@ class Runtime:
         self._state = "running"
         _RUNNING.add(self)
         try:
-            for follower in self._followers():
+            for follower in self.followers():
                 follower.start()
             self._recall()
             self.system.start(
-                list(self._specs()),
+                list(child_specs(self)),
                 rule=self.care.rule,
                 rebuild=self.care.rebuild,
                 on_change=self._changed,
@@ -185,10 +176,14 @@ class Runtime:
         except BaseException:
             self._state = "stopped"
             self._finish_learning(time.monotonic() + QUERY_S)
-            for follower in self._followers():
+            for follower in self.followers():
                 follower.stop(QUERY_S)
             raise
         self.sources.open()
+        logger.info("%s has started", self.system.engine_id, extra=self._named())
+
+    def _named(self, error: str = "") -> dict[str, Any]:
+        return log_fields(engine=self.system.engine_id, error=error)
 
     def _recall(self) -> None:
         """Take up what an earlier engine learned, where this one has the cold store's file."""
@@ -196,7 +191,7 @@ class Runtime:
             return
         name = f"prefetch-{self.system.engine_id}-learned"
         store = LearnedStore(f"{self.cold.path}{SUFFIX}", self.registry, self._ask_learned, name)
-        self._planner_kept.learned = store.load(self.config)
+        self.planner_kept.learned = store.load(self.config)
         self.learned = store
         store.start()
 
@@ -209,7 +204,7 @@ class Runtime:
 
     def _finish_learning(self, end: float) -> tuple[str, ...]:
         """Keep what was learned, once the planner is gone, which had it."""
-        store, state = self.learned, self._planner_kept.state
+        store, state = self.learned, self.planner_kept.state
         if store is None:
             return ()
         last = None
@@ -217,12 +212,14 @@ class Runtime:
             last = None if state is None else remembered(state.learning, state.estimator)
         return store.finish(last, max(0.0, end - time.monotonic()))
 
-    def _followers(self) -> list[ColdStore | FolderWatch]:
+    def followers(self) -> "list[ColdStore | FolderWatch]":
         return [follower for follower in (self.cold, self.watch) if follower is not None]
 
-    def _folder_watch(self) -> FolderWatch | None:
+    def _folder_watch(self) -> "FolderWatch | None":
         if not self.config.cache.watch:
             return None
+        from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
+
         require_watchdog()
         name = f"prefetch-{self.system.engine_id}-watch"
         return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
@@ -232,11 +229,13 @@ class Runtime:
         pattern = exactly(key)
         self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
 
-    def _cold_store(self) -> ColdStore | None:
+    def _cold_store(self) -> "ColdStore | None":
         rules = self.config.cache
         if rules.cold_store == "memory":
             return None
-        self._cache_kept.restoring = Restoring()
+        from prefetch_scheduler.engine.cold_store import ColdStore, cold_path  # needs sqlite3
+
+        self.cache_kept.restoring = Restoring()
         return ColdStore(
             cold_path(rules.cold_path),
             items=self.config.cold_cache_size,
@@ -258,111 +257,17 @@ class Runtime:
         self.direct.stop(self.stopped_error())
         left = self.system.stop(timeout)
         left += self._finish_learning(end)
-        for follower in self._followers():  # nobody tells them anything any more
+        for follower in self.followers():  # nobody tells them anything any more
             left += follower.stop(max(0.0, end - time.monotonic()))
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
         if left:
-            logger.warning("threads that did not end: %s", ", ".join(left))
+            logger.warning("threads that did not end: %s", ", ".join(left), extra=self._named())
+        logger.info("%s has stopped", self.system.engine_id, extra=self._named())
         return left
 
-    def _specs(self) -> Iterable[ChildSpec]:
-        config, table = self.config, self.registry.table
-        followers = self._followers()
-
-        def planner(home: Any) -> Any:
-            return Planner.start(
-                home,
-                config=config,
-                table=table,
-                pools=self.pools,
-                cache=self.cache,
-                metrics=self.metrics,
-                view=self.view,
-                current=self.reader.current,
-                publish=self.publish,
-                kept=self._planner_kept,
-                desk=self.desk,
-            )
-
-        def cache(home: Any) -> Any:
-            return CacheLayer.start(
-                home,
-                config=config,
-                view=self.view,
-                planner=self.planner,
-                metrics=self.metrics,
-                publish=self.publish,
-                kept=self._cache_kept,
-                followers=followers,
-                desk=self._changes,
-            )
-
-        def metrics(home: Any) -> Any:
-            return Metrics.start(home, self.ledgers, self.publish)
-
-        def notifier(home: Any) -> Any:
-            return Notifier.start(home, self.subscribers)
-
-        yield ChildSpec(address=self.notifier, start=notifier)
-        yield ChildSpec(address=self.metrics, start=metrics)
-        yield ChildSpec(address=self.cache, start=cache)
-        yield ChildSpec(address=self.planner, start=planner, on_down=self._planner_down)
-        for pool, address in self.pools.items():
-            yield ChildSpec(
-                address=address,
-                start=self._pool_starter(pool),
-                on_down=partial(self._pool_down, address),
-            )
-
-    def _pool_starter(self, pool: Pool) -> Callable[[Any], Any]:
-        slots = self.system.slots(f"pool-{pool}")
-
-        def start(home: Any) -> Any:
-            machine = PoolMachine(
-                pool,
-                pool_capacity(self.config, pool),
-                permits=pool is Pool.P3,
-                batch=self.config.enable_batch_fetching,
-                table=self.registry.table,
-                incarnation=home.incarnation,
-                planner=self._planner_kept.incarnation,
-            )
-            return FetcherPool.start(
-                home,
-                machine,
-                self.registry,
-                self.planner,
-                slots,
-                self.registry.table,
-                blockers=self._blockers,
-            )
-
-        return start
-
     # ---- when actors fail ------------------------------------------------------------------
-
-    def _planner_down(self, delay: float) -> None:
-        """Readers do not wait through a back-off; one restart at once they do not notice."""
-        self._planner_kept.release(self.planner)
-        if delay <= self.care.patience_s:
-            return
-        for message in self.planner.inbox.take_out(lambda m: isinstance(m, Demand)):
-            if isinstance(message.ticket, AskedDemand | None):
-                self.planner.tell(message)  # asked by message: it has no other way
-            else:
-                message.ticket.set(Retry(message.ticket, message.counted))
-
-    def _pool_down(self, address: Address, _delay: float) -> None:
-        """A pool that hangs was blocked by some source's coroutine: from now on that source's
-        loads get threads of their own, where it blocks nobody else.
-        """
-        culprit = FetcherPool.culprit(address.loop)
-        if culprit is not None:
-            self._blockers.add(culprit)
-            name = self.registry.table.infos[culprit].name
-            logger.error("source %r blocks the event loop; its loads get threads", name)
 
     def _changed(self, state: State, reason: str) -> None:
         """The tree of actors was given up, or is back. Called in the system's threads."""
@@ -373,45 +278,21 @@ class Runtime:
                 self.direct.stop(self.stopped_error())
                 self._give_up_handles()
             case State.RUNNING:
-                self._release_held()
+                self._held.release()
             case _:
-                logger.error("the engine is degraded: %s", reason)
+                text = "the engine is degraded: %s"
+                logger.error(text, reason, extra=self._named(reason))
 
     def degraded(self) -> bool:
         """Whether the actors are being rebuilt."""
         return self.system.state is State.DEGRADED
-
-    def _hold(self, address: Address, message: Any) -> bool:
-        """Keep what the host says until the actors are back. False: they are back already."""
-        with self._holding:
-            if not self.degraded():
-                return False
-            if len(self._held) >= self.care.held:
-                raise PrefetchError(
-                    f"the engine is degraded ({self.system.reason}) and keeps"
-                    f" {self.care.held} messages already; send less, or later"
-                )
-            self._held.append((address, message))
-        return True
-
-    def _release_held(self) -> None:
-        with self._holding:
-            held, self._held = self._held, []
-            for address, message in held:
-                address.tell(message)
-        counted = [self._uncounted.popleft() for _ in range(len(self._uncounted))]
-        if counted:
-            self.metrics.tell(Events(tuple(counted)))
 
     def _loaded_directly(self, key: str, session: str, content: Content, load_s: float) -> None:
         self.count(DemandLoaded(session, key, content.tokens or 0, load_s))
 
     def count(self, event: MetricsEvent) -> None:
         """Count what happened without the planner, at once or when Metrics is back."""
-        if self.degraded():
-            self._uncounted.append(event)
-        else:
-            self.metrics.tell(Events((event,)))
+        self._held.count(event)
 
     def forked(self) -> None:
         """In a forked child, where none of the engine's threads exists."""
@@ -458,11 +339,11 @@ class Runtime:
 
     def _tell(self, address: Address, message: Any) -> None:
         self.check_running()
-        if self.degraded() and self._hold(address, message):
+        if self.degraded() and self._held.hold(address, message):
             return
         if not address.tell(message):
             self.check_running()
-            if self.degraded() and self._hold(address, message):
+            if self.degraded() and self._held.hold(address, message):
                 return
             self._overloaded(address)
 
@@ -474,7 +355,7 @@ class Runtime:
             normal = self.registry.normalise_prefix(pattern)
         else:
             normal = exactly(self.registry.normalise(pattern))
-        self.tell_cache(Invalidate(normal, self.view.board.note(normal)))
+        self.changed(normal, "")
 
     def settle(self, address: Address, message: Any) -> None:
         """Send; in a thread without an event loop also wait until it has taken effect.
@@ -512,14 +393,19 @@ class Runtime:
 
     # ---- asking ----------------------------------------------------------------------------
 
-    def ask_metrics(self, query: Any) -> Any:
-        """Ask Metrics once all reads and loads up to now have been counted."""
+    def ask_metrics(self, query: Any, limit_s: float = QUERY_S) -> Any:
+        """Ask Metrics once all reads and loads up to now have been counted.
+
+        Args:
+            query: the question.
+            limit_s: real seconds that each of the actors may take to answer.
+        """
         self.check_running()
         if self.degraded():
             raise self.system.error()
-        self.planner.ask(PlannerStatusQuery(), timeout=QUERY_S)
-        self.cache.ask(Drain(), timeout=QUERY_S)
-        return self.metrics.ask(query, timeout=QUERY_S)
+        self.planner.ask(PlannerStatusQuery(), timeout=limit_s)
+        self.cache.ask(Drain(), timeout=limit_s)
+        return self.metrics.ask(query, timeout=limit_s)
 
     def planner_status(self) -> PlannerStatus | None:
         """How full the planner is; None where it does not run or answer."""
@@ -586,13 +472,13 @@ class Runtime:
         in a row cost no more than a few.
         """
         epoch = self.view.board.note(pattern)
-        message = self._changes.hand_in(Invalidate(pattern, epoch, session=session))
+        message = self.changes.hand_in(Invalidate(pattern, epoch, session=session))
         if message is None:
             return
         try:
             self.tell_cache(message)
         except PrefetchError:
-            self._changes.take(message)
+            self.changes.take(message)
             raise
 
     def planner_tell(self, message: Any) -> None:

@@ -15,6 +15,7 @@ from prefetch_scheduler.policies.prediction import (
     checked_constraints,
     checked_predictions,
 )
+from prefetch_scheduler.policies.vocabulary import Priority
 
 
 def accepted(
@@ -48,4 +49,19 @@ def accepted(
             spelt.append(item if key == item.key else evolve(item, key=key))
     if faults:
         raise InvalidPrediction(faults)
-    return tuple(spelt), checked_constraints(constraints)
+    return tuple(spelt), _spelt(registry, checked_constraints(constraints))
+
+
+def _spelt(registry: SourceRegistry, terms: Terms) -> Terms:
+    """The terms with the keys of overrides in their one spelling; one that is no name of its source
+    can be none of the predicted ones either.
+    """
+    if not terms.override:
+        return terms
+    override: dict[str, Priority] = {}
+    for key, priority in terms.override.items():
+        try:
+            override[registry.normalise(key)] = priority
+        except (UnknownKind, InvalidPrediction):
+            override[key] = priority
+    return evolve(terms, override=override)

@@ -4,10 +4,9 @@ import threading
 from collections.abc import Callable
 from enum import Enum, auto
 
-from attrs import frozen
-
 from prefetch_scheduler.actors.ports import Clock
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
+from prefetch_scheduler.policies.values import frozen
 
 
 class NoteOf(Enum):

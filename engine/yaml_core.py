@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import yaml
-from attrs import define, field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import define, frozen
 
 LONGEST = 1_048_576
 """Largest document, in bytes."""

@@ -6,11 +6,12 @@ Every event is told to two accounts: the session's, and the engine's total.
 from collections.abc import Iterable
 from enum import StrEnum, auto
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.counts import Counts, bump
 from prefetch_scheduler.policies.outcomes import KeyOutcomes, Outcome, Verdict, clip
 from prefetch_scheduler.policies.skill_use import SkillBook, SkillUse
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause
 
 

@@ -16,7 +16,7 @@ is one observation that reached some of its averages and not others.
 
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.cache_events import Invalidated
 from prefetch_scheduler.policies.flights import Flight, State
@@ -30,6 +30,7 @@ from prefetch_scheduler.policies.planner_events import Count, PlannerEffect, Sub
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Loaded, PoolReport, UnderWay
 from prefetch_scheduler.policies.sessions import SessionState
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause, Pool, Reason
 
 LOST = "its planner was restarted"
@@ -68,6 +69,8 @@ class Adoption:
     planner: int
     earlier: "Adoption | None" = None
     _waiting: set[Pool] = field(init=False, factory=lambda: set(Pool))
+    _busy: frozenset[Pool] = field(init=False)
+    """Pools that had something of the planner that is gone."""
     _known: set[int] = field(init=False, factory=set)
     """Flights of which something was heard."""
     _out: list[PlannerEffect] = field(init=False, factory=list)
@@ -85,10 +88,21 @@ class Adoption:
         earlier = self.earlier
         return self.old if earlier is None or earlier.resumed else earlier.planned
 
+    @_busy.default
+    def _holding_something(self) -> frozenset[Pool]:
+        if self.earlier is not None:
+            return frozenset(Pool)  # the planner that is gone did not know yet itself
+        return frozenset(pool for pool in Pool if not self.old.slots.untouched(pool))
+
     @records.default
     def _from_old(self) -> dict[int, Flight]:
         earlier = dict(self.earlier.records) if self.earlier is not None else {}
         return earlier | dict(self.old.flights.by_id)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every pool has answered that had anything to do: the successor may decide."""
+        return not (self._waiting & self._busy)
 
     @property
     def complete(self) -> bool:

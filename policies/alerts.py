@@ -7,10 +7,11 @@ against the token budget granted (decision D38). `counts.py` lists all denominat
 
 from enum import StrEnum
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.config import MetricRules
 from prefetch_scheduler.policies.counts import Counts
+from prefetch_scheduler.policies.values import define, frozen
 
 
 class AlertName(StrEnum):

@@ -3,9 +3,8 @@
 from collections import OrderedDict
 from zlib import crc32
 
-from attrs import define
-
 from prefetch_scheduler.policies.keys import matches
+from prefetch_scheduler.policies.values import define
 
 
 @define

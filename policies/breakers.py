@@ -8,9 +8,10 @@ Closed: loads go through. After `LIMIT` failures in a row it opens for `first_s`
 goes through as a probe. If that fails or does not end, the pause doubles, up to `longest_s`.
 """
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.errors import ResourceUnavailable
+from prefetch_scheduler.policies.values import define
 
 LIMIT = 5
 """Failures in a row that open a breaker."""

@@ -1,8 +1,9 @@
 """What the CacheLayer is told, and what it reports to the planner."""
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Layer, RemovalCause
 
 # ---- to the CacheLayer ---------------------------------------------------------------------

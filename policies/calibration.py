@@ -8,7 +8,9 @@ groups together, and that one on what was stated: two levels of a Beta prior.
 from collections import OrderedDict
 from math import exp, log
 
-from attrs import define, field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import define, frozen
 
 BINS = 10
 PRIOR = 10.0

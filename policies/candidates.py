@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.config import Priorities
 from prefetch_scheduler.policies.content import Entry
@@ -15,6 +13,7 @@ from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Priority,

@@ -157,9 +157,11 @@ def prefill(
     learned: dict[str, tuple[float, Priority]] = {}
     if s.weighs and s.learning.experienced:
         if s.config.prefill.learned:
+            familiar = s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
             learned = {
-                key: (share, Priority.P2)
-                for key, share in s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
+                public_key(stored): (share, Priority.P2)
+                for stored, share in familiar
+                if s.stored(public_key(stored), session) == stored  # not what others' own is called
             }
     else:
         top = [key for group in groups for key in s.habits.top(group, s.config.prefill.learned)]

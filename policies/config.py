@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.config_fields import (
     choice,
@@ -23,6 +23,7 @@ from prefetch_scheduler.policies.config_fields import (
 from prefetch_scheduler.policies.config_rules import Fault, Path, value_faults
 from prefetch_scheduler.policies.errors import ConfigError
 from prefetch_scheduler.policies.figures import shown
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import (
     EvictionPolicy,
     Mode,
@@ -289,6 +290,21 @@ class Recording:
     )
 
 
+SOCKET_WORDS = ("off", "auto")
+"""Values of `monitor.socket` that are no path."""
+
+
+@frozen(kw_only=True)
+class MonitorRules:
+    """Whether other programs of the same user may look at the engine."""
+
+    socket: str = text(
+        "off",
+        "where `prefetch-scheduler top` finds the engine: off (nowhere), auto (in the user's folder"
+        " of such sockets), or the path of a socket, relative to the configuration's folder",
+    )
+
+
 @frozen(kw_only=True)
 class Config:
     """The effective configuration of one engine.
@@ -351,6 +367,10 @@ class Config:
     )
     recording: Recording = field(
         factory=Recording, metadata=group(Recording, "how sessions are recorded, if they are")
+    )
+    monitor: MonitorRules = field(
+        factory=MonitorRules,
+        metadata=group(MonitorRules, "whether other programs of the same user may look on"),
     )
 
     @property

@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, assert_never
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.figures import shown
 from prefetch_scheduler.policies.keys import key_fault
 from prefetch_scheduler.policies.prediction import to_priority
+from prefetch_scheduler.policies.values import frozen
 
 Path = tuple[str, ...]
 """Where a value stands: group and key, then the word or the index within it."""

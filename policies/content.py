@@ -3,9 +3,10 @@
 from collections.abc import Hashable
 from math import inf
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.figures import MAX_TOKENS, is_number, shown, within
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Layer, Priority
 
 

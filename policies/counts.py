@@ -13,7 +13,9 @@ Failed prefetches brought nothing: their tokens (the estimate) are neither used 
 """
 
 import attrs
-from attrs import Factory, define
+from attrs import Factory
+
+from prefetch_scheduler.policies.values import define
 
 MAX_DAYS = 31
 """Calendar days for which the time saved is kept."""

@@ -33,7 +33,7 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
     if not event.counted and event.attempt == 0:
         note_use(s, session, stored, event.key, now)
     if event.attempt < MOST_RETRIES and _newer_resident(s, stored, event):
-        s.emit(Retry(event.ticket))
+        s.emit(Retry(event.ticket, event.counted, event.session, event.key))
         return
     flight = s.flights.live.get(stored)
     if flight is None and event.whole is not None and _join_whole(s, session, event, now):

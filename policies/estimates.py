@@ -10,12 +10,13 @@ from collections.abc import Hashable
 from math import exp, log
 from typing import NamedTuple, TypeVar
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS
 from prefetch_scheduler.policies.quantiles import Quantiles
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
+from prefetch_scheduler.policies.values import define, frozen
 
 DEFAULT_TOKENS = 1000
 DEFAULT_LOAD_S = 0.05

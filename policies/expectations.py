@@ -7,11 +7,12 @@ by the session's next read of the key, and in vain when the key changes or the s
 from collections import OrderedDict
 from enum import IntEnum
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
 from prefetch_scheduler.policies.read_model import OfKey, Signs
+from prefetch_scheduler.policies.values import define, frozen
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""
@@ -107,7 +108,8 @@ class SessionExpectations:
         return found
 
     def overdue(self, before: float) -> list[tuple[str, Expectation]]:
-        """Those that opened before that time, or that there is no room for: taken out as in vain.
+        """Those that opened before that time, taken out as in vain; what there is no room for goes
+        as well, and nothing is learned of it: its time has not come yet.
 
         Sessions may last for days, and what was loaded ahead is long gone from the cache by then.
         """
@@ -118,7 +120,8 @@ class SessionExpectations:
                 break
             del self.open[stored]
             self._forget(stored)
-            found.append((stored, oldest))
+            if oldest.since < before:
+                found.append((stored, oldest))
         return found
 
     def note_read(self, stored: str) -> Expectation | None:

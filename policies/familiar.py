@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, logit
+from prefetch_scheduler.policies.values import define
 
 PROJECTS_KEPT = 200
 KEYS_KEPT = 1_000

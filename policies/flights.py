@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import Any
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
 
 

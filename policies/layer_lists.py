@@ -1,10 +1,9 @@
 """One cache layer's lists and running totals, and how they are shown."""
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.eviction import Channel, Node, Order
 from prefetch_scheduler.policies.linked import Chain
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Layer
 
 

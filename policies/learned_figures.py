@@ -1,8 +1,7 @@
 """What the default policy has learned, as it is reported."""
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.calibration import Reliability
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.wasteful import HeldBack
 
 

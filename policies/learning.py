@@ -5,7 +5,7 @@ become better even while nothing of it is loaded. It is told of reads, changes a
 by the planner, which keeps it over restarts.
 """
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.config import Config
@@ -21,6 +21,7 @@ from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.price import Price, pressed
 from prefetch_scheduler.policies.read_model import ReadModel
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
 from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
 

@@ -10,11 +10,12 @@ import math
 from collections import Counter, OrderedDict
 from enum import StrEnum, auto
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.account import Ending, Prefetch
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.metrics_events import PrefetchEnding, PrefetchLoaded
+from prefetch_scheduler.policies.values import define
 
 RECENT = 2048
 """Ended prefetches that are remembered."""

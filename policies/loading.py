@@ -1,6 +1,6 @@
 """What becomes of loads: results, failures, alternatives, cancels (decisions D15, D22 to D25)."""
 
-from typing import assert_never
+from typing import Literal, assert_never
 
 from prefetch_scheduler.policies import ending, following
 from prefetch_scheduler.policies.breakers import blames_source
@@ -64,14 +64,14 @@ def _judge(s: PlannerState, flight: Flight, item: LoadReport, now: float) -> Non
     match item:
         case Loaded():
             if s.breakers.succeeded(source.id):
-                s.log("info", f"source {source.name!r} works again", "", flight.owner)
+                s.log("info", f"source {source.name!r} works again", "", flight.owner, source.name)
         case Abandoned() | Failed(excluded=False):
             if isinstance(item, Failed) and not blames_source(item.exception):
                 return
             pause = s.breakers.failed(source.id, now)
             if pause is not None:
                 text = f"source {source.name!r} keeps failing: no loads ahead for {pause:g} s"
-                s.log("warning", text, "", flight.owner)
+                s.log("warning", text, "", flight.owner, source.name)
         case _:
             pass
 
@@ -145,7 +145,7 @@ def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> No
         flight.state = State.LINGERING
         late = f"not loaded within {pool.upper()}'s time; going on without it"
         text = f"{printable(flight.key)}: {late}"
-        s.log("warning", text, flight.key, flight.owner)
+        s.log("warning", text, flight.key, flight.owner, flight.source.name)
         s.note(flight.key, "timed out", f"pool {pool}", flight.owner)
 
 
@@ -222,7 +222,10 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     if entry.prefetch_id:
         s.learning.loaded(owner, flight.stored, flight.group, tokens)
     s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
-    s.emit(Tell(ResourceLoaded(flight.key, owner, tokens, flight.cause)))
+    told = ResourceLoaded(
+        flight.key, owner, tokens, flight.cause, flight.source.name, result.load_s, s.wall
+    )
+    s.emit(Tell(told))
     if flight.expands:
         following.await_follow_ups(s, flight, owner)
 
@@ -339,7 +342,8 @@ def attempt_failed(
     `late`: the load was abandoned (decision D15). Its source's code may still be running.
     """
     text = f"{printable(flight.key)}: {flight.source.name}: {error}"
-    s.log("warning" if late else "error", text, flight.key)
+    level: Literal["warning", "error"] = "warning" if late else "error"
+    s.log(level, text, flight.key, flight.owner, flight.source.name)
     s.note(flight.key, "failed", f"{flight.source.name}: {error}", flight.owner)
     following = _next_source(s, flight)
     if following is not None:
@@ -360,7 +364,9 @@ def attempt_failed(
         return
     pause = s.availability.failed(flight.stored, now, error)
     s.note(flight.key, "unavailable", f"for {pause:.1f} s", flight.owner)
-    s.emit(Tell(ResourceFailed(flight.key, flight.owner, error)))
+    took = max(0.0, now - flight.asked_at)
+    source, cause = flight.source.name, flight.cause
+    s.emit(Tell(ResourceFailed(flight.key, flight.owner, error, source, took, s.wall, cause)))
     ending.resolve(s, flight, ok=False)
     s.flights.detach(flight)
 

@@ -1,8 +1,7 @@
 """What is counted (decisions D34 to D40). Each actor tells Metrics; nobody waits for it."""
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
 from prefetch_scheduler.policies.worth import Worth
 

@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from enum import StrEnum, auto
 
-from attrs import define, field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import define, frozen
 
 MAX_PREDICTED = 1000
 """Predicted keys remembered for each session, the most recently predicted ones."""

@@ -8,7 +8,9 @@ levels of a Beta prior, as in `calibration`. Counts fade, so that habits may cha
 from collections import OrderedDict
 from math import log
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 USUAL = 0.2
 """Share of predictions that come true where nothing is known."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import fsum, inf
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.figures import (
     MAX_LOAD_S,
@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.figures import (
 )
 from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 from prefetch_scheduler.policies.worth import Worth
 from prefetch_scheduler.policies.yaml_text import printable

@@ -5,7 +5,7 @@ Tickets are opaque here: whatever the shell passes in, it gets back in the answe
 
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.cache_events import CacheCommand, CacheReport
 from prefetch_scheduler.policies.content import Content, Entry
@@ -14,6 +14,7 @@ from prefetch_scheduler.policies.metrics_events import MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.pool_events import Expanded, PoolCommand, PoolReport, Surveyed
 from prefetch_scheduler.policies.prediction import Prediction, Terms, as_terms
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, Layer, Pool, Reason, RemovalCause
 
 DEFAULT_SESSION = "default"
@@ -254,6 +255,9 @@ class Retry:
     ticket: Any = field(eq=False)
     counted: bool = False
     """The read was counted before its planner failed; it must not be counted again."""
+    session: str = ""
+    key: str = ""
+    """Of a read that is still to be counted by its reader: what it is, should nobody wait."""
 
 
 @frozen
@@ -292,6 +296,7 @@ class Log:
     text: str
     key: str = ""
     session: str = ""
+    source: str = ""
 
 
 # ---- what subscribers are told -------------------------------------------------------------
@@ -305,6 +310,11 @@ class ResourceLoaded:
     session: str
     tokens: int
     cause: Cause
+    source: str = ""
+    load_s: float = 0.0
+    """How long its source took, in engine seconds."""
+    wall: float = 0.0
+    """When it was loaded: wall-clock seconds since the epoch."""
 
 
 @frozen
@@ -314,6 +324,13 @@ class ResourceFailed:
     key: str
     session: str
     error: str
+    source: str = ""
+    """The last one that was tried."""
+    load_s: float = 0.0
+    """How long that one took to fail, in engine seconds."""
+    wall: float = 0.0
+    """When it failed: wall-clock seconds since the epoch."""
+    cause: Cause = Cause.DEMAND
 
 
 @frozen

@@ -8,7 +8,7 @@ The planner's rules are functions over this state, grouped by what they react to
 from collections import OrderedDict
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.breakers import Breakers
@@ -32,6 +32,7 @@ from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.steps import Steps
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import PolicyName, Pool, SpeculationMode
 from prefetch_scheduler.policies.waiting import WaitingRoom
 from prefetch_scheduler.policies.worth import Worth
@@ -133,8 +134,9 @@ class PlannerState:
         text: str,
         key: str = "",
         session: str = "",
+        source: str = "",
     ) -> None:
-        self.out.append(Log(level, text, key, session))
+        self.out.append(Log(level, text, key, session, source))
 
     @property
     def reloads_on_change(self) -> bool:

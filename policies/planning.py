@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import floor, fsum
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.bound import fractional_bound, greedy_value
 from prefetch_scheduler.policies.config import Config
@@ -30,6 +30,7 @@ from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
 from prefetch_scheduler.policies.steps import STEP, Steps, at_once, in_steps
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
 ITEMISED_LIMIT = 10_000

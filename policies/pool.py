@@ -16,8 +16,6 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import assert_never
 
-from attrs import define, frozen
-
 from prefetch_scheduler.policies.pool_events import (
     Abandoned,
     CancelLoad,
@@ -43,6 +41,7 @@ from prefetch_scheduler.policies.pool_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.source_info import SourceTable
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 

@@ -1,10 +1,11 @@
 """What a fetcher pool is told, and what it reports."""
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import Survey
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 # ---- to a pool ----------------------------------------------------------------------------

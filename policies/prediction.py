@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.figures import (
@@ -15,6 +15,7 @@ from prefetch_scheduler.policies.figures import (
     within,
 )
 from prefetch_scheduler.policies.keys import key_fault, plain_key
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Mode, Priority, Relation, Role, Urgency
 
 

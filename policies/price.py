@@ -8,7 +8,7 @@ Satyanarayanan, "Managing battery lifetime with energy-aware adaptation", 2004).
 
 from math import exp, log
 
-from attrs import define
+from prefetch_scheduler.policies.values import define
 
 THRIFTIEST = 3e-4
 """Seconds a token at dial 0."""

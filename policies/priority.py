@@ -1,9 +1,10 @@
 """Priority of an item: its role's base and every modifier that applies (decisions D5 to D7)."""
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.prediction import Terms
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Priority, Role
 
 _LEVELS = tuple(Priority)

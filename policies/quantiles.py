@@ -10,10 +10,16 @@ and nothing of those above.
 
 from math import exp, log
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 SHARES = (0.5, 0.9)
 """What is tracked: the median, and what one in ten exceeds."""
+LONGEST_KEPT = 0.995
+"""Of the largest sample, at each further one: after some 140 it counts half."""
+HANGS = 10.0
+"""Times the longest load of late that a load has to go on before it counts as hanging."""
 LEAST_STEP = 0.05
 """Of the spread; so that the latest samples count, however many there were."""
 TRUSTED = 20
@@ -31,12 +37,15 @@ class Quantiles:
     floor: float
     """Added before taking logarithms: the least amount that makes a difference."""
     count: int = 0
+    longest: float = field(init=False, default=0.0)
+    """The largest of the latest samples."""
     _logs: list[float] = field(init=False, factory=list)
 
     def add(self, sample: float) -> None:
         """A load came to so much."""
         x = log(sample + self.floor)
         self.count += 1
+        self.longest = max(sample, self.longest * LONGEST_KEPT)
         if not self._logs:
             self._logs = [x, x + _NORMAL_90 * _FIRST_SPREAD]
             return
@@ -98,15 +107,18 @@ class Quantiles:
     def overdue(self, elapsed: float) -> bool:
         """Whether a load that has gone on for so long had better be begun afresh: what is left of
         it is likely to take longer than nine in ten fresh ones take.
+
+        What is only slow is slow again when it is begun afresh, since names differ more than the
+        loads of one name do: so it must have gone on for longer than any load of late.
         """
-        if not self.trusted or elapsed <= 0:
+        if not self.trusted or elapsed <= HANGS * self.longest:
             return False
         z = (log(elapsed + self.floor) - self._logs[0]) / max(_LEAST_SPREAD, self.spread)
         return z >= FAR and self.left_after(elapsed) > (self.pessimistic or 0.0)
 
     def plain(self) -> list[float]:
-        """As plain data: the count, then the logarithms of the quantiles."""
-        return [self.count, *self._logs]
+        """As plain data: the count, the longest, then the logarithms of the quantiles."""
+        return [self.count, self.longest, *self._logs]
 
     @classmethod
     def from_plain(cls, floor: float, plain: list[float]) -> "Quantiles":
@@ -115,10 +127,10 @@ class Quantiles:
         Raises:
             ValueError: it is not of that form.
         """
-        if len(plain) not in (1, 1 + len(SHARES)) or plain[0] < 0 or plain[0] != int(plain[0]):
+        if len(plain) not in (2, 2 + len(SHARES)) or min(plain[:2]) < 0 or plain[0] % 1:
             raise ValueError(f"quantiles: {plain!r:.80}")
         made = cls(floor, int(plain[0]))
-        made._logs = list(plain[1:])
+        made.longest, made._logs = plain[1], list(plain[2:])
         return made
 
 

@@ -10,7 +10,9 @@ Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad
 
 from math import exp, log, sqrt
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 STEP = 0.08
 MOST = 30.0

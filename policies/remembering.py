@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import BINS, Calibration
 from prefetch_scheduler.policies.estimates import SECONDS_FLOOR, TOKENS_FLOOR, Estimator
@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.expectations import Why
 from prefetch_scheduler.policies.learning import LEAD_MEMORY, Lead, Learning
 from prefetch_scheduler.policies.quantiles import SHARES, Quantiles
 from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, ReadModel
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Role
 from prefetch_scheduler.policies.wasteful import LONGEST_PAUSE
 
@@ -128,7 +129,7 @@ class _Reading:
             ("sizes", TOKENS_FLOOR, self.sizes),
         ):
             if name in figures:
-                kept = _numbers(figures[name], 1 + len(SHARES), f"{where}.{name}", low=-MOST)
+                kept = _numbers(figures[name], 2 + len(SHARES), f"{where}.{name}", low=-MOST)
                 table[number] = Quantiles.from_plain(floor, kept)
 
 

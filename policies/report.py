@@ -4,21 +4,16 @@ The specification's names stand first, in its order; further figures follow. Rat
 two decimals and None where there was nothing to count (decisions D39, D40); seconds to three.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
-
-from attrs import frozen
 
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.outcomes import Outcome, Verdict
+from prefetch_scheduler.policies.report_text import report_text
 from prefetch_scheduler.policies.snapshot import EngineFigures, Snapshot
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
-from prefetch_scheduler.policies.yaml_text import printable, yaml_text
-
-NOTHING = "–"
-"""How a rate with no requests is shown (decision D39)."""
-SHOWN = 10
-"""Keys of each list that the text shows."""
+from prefetch_scheduler.policies.yaml_text import yaml_text
 
 
 def rate(value: float | None) -> float | None:
@@ -121,33 +116,7 @@ class Report:
 
     def to_text(self) -> str:
         """Aligned plain text without colour; what cannot be printed is escaped."""
-        name = "whole engine" if self.snapshot.session is None else self.snapshot.session
-        return "\n".join((f"Prefetch report: {printable(name)}", *self._lines())) + "\n"
-
-    def _lines(self) -> Iterator[str]:
-        yield ""
-        yield from _table(self.summary())
-        yield f"  {'time_saved_today_s':<26}{_shown(seconds(self.snapshot.saved_today_s))}"
-        top = self.top_predictions()
-        for verdict in Verdict:
-            yield from _list_lines(str(verdict), top[verdict], top["totals"][verdict])
-        yield ""
-        yield "targets"
-        for target in self.snapshot.targets:
-            met = {True: "met", False: "not met", None: NOTHING}[target.met]
-            value = _shown(rate(target.value))
-            yield f"  {target.name!s:<26}{value:<8}{target.aim:<8}{met}"
-        yield ""
-        yield "alerts" if self.snapshot.alerts else "no alerts"
-        for alert in self.snapshot.alerts:
-            yield f"  {alert.name!s:<26}{alert.value:.4g} is past {alert.threshold:g}"
-        if self.snapshot.engine is not None:
-            yield ""
-            yield "engine"
-            yield from _table(_engine(self.snapshot.engine))
-        if self.snapshot.learned is not None:
-            yield ""
-            yield whether_it_pays(self.snapshot)
+        return report_text(self.body())
 
 
 LITTLE = 0.02
@@ -214,32 +183,3 @@ def _engine(figures: EngineFigures) -> dict[str, Any]:
         "dropped": dict(sorted(figures.dropped.items())),
         "anomalies": dict(sorted(figures.anomalies.items())),
     }
-
-
-def _table(figures: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in figures.items():
-        yield f"  {name:<26}{_shown(value)}"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return NOTHING
-    if isinstance(value, Mapping):
-        counted = (f"{printable(str(name))} {number:,}" for name, number in value.items() if number)
-        return ", ".join(counted) or "0"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return str(value)
-
-
-def _list_lines(title: str, items: list[dict[str, Any]], total: int) -> Iterator[str]:
-    yield ""
-    yield f"{title} ({total:,} in all)"
-    for item in items[:SHOWN]:
-        said = "predicted" if item["predicted"] else "not predicted"
-        read = "not used" if not item["used"] else "was needed" if title == "missed" else "used"
-        told = item["reason"] not in ("", "not_predicted")
-        reason = f": {printable(item['reason'])}" if told else ""
-        yield f"  {printable(item['key'])} ({said}, {read}){reason}"
-    if len(items) > SHOWN:
-        yield f"  … and {len(items) - SHOWN:,} more keys"

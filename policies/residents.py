@@ -181,6 +181,8 @@ class Residents:
             if not users:
                 del self.partitions[key]
         self._disown(node)
+        if node is self.newcomer:
+            self.newcomer = None
         self.moves += 1
         if cause is not RemovalCause.REPLACED:
             self.out.append(Withdraw(stored))
@@ -286,7 +288,7 @@ class Residents:
         newcomer = self.newcomer
         if newcomer is not None and self._too_large(newcomer):
             self.drop(newcomer, RemovalCause.EVICTED, "larger than the cache may be")
-            newcomer = None
+        newcomer = self.newcomer
         while most > 0 and self.overweight:
             found = self._heaviest(newcomer)
             if found is None:

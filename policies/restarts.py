@@ -8,7 +8,9 @@ before the second and later restarts of a window, as in Akka's `BackoffSuperviso
 from collections import deque
 from zlib import crc32
 
-from attrs import field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import frozen
 
 
 def _check(rule: "RestartRule") -> None:

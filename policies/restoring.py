@@ -4,9 +4,10 @@ They come in a while after the engine has begun to take changes. A change that w
 of by everybody and forgotten before such an entry comes must still keep it out.
 """
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.keys import matches, public_key
+from prefetch_scheduler.policies.values import define
 
 MAX_PATTERNS = 10_000
 """Changes remembered; past them nothing more is brought back, which costs loads and no more."""

@@ -9,9 +9,10 @@ binds it has a place. Graham, "Bounds on Multiprocessing Timing Anomalies" (1969
 from bisect import bisect_right, insort
 from typing import NamedTuple
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Priority
 
 TOLERANCE_S = 1e-9

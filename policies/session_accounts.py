@@ -3,12 +3,13 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.policies.account import Account
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.outcomes import KeyOutcomes
 from prefetch_scheduler.policies.skill_use import SkillBook
+from prefetch_scheduler.policies.values import define
 
 KEPT_SESSIONS = 64
 """Sessions that have ended, or were never opened, which keep figures of their own."""

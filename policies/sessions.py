@@ -3,11 +3,12 @@
 from collections import OrderedDict
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, field
 
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.steps import LARGE
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause
 from prefetch_scheduler.policies.worth import Worth
 

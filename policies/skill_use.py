@@ -2,9 +2,10 @@
 
 from collections import OrderedDict
 
-from attrs import define, evolve, field
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.values import define
 
 MAX_SKILLS = 500
 """Skills followed in one session; the least recently touched are summed under `OTHERS`."""

@@ -4,9 +4,10 @@ Prefetching has `max_concurrent_fetches` slots, some of them kept for P0 and P1;
 background loads have limits of their own; demand has its own slots and takes free prefetch slots.
 """
 
-from attrs import Factory, define, field
+from attrs import Factory, field
 
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Pool
 
 PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)
@@ -99,6 +100,10 @@ class Slots:
     def started(self, pool: Pool, flight: int) -> None:
         if pool is Pool.P3:
             self.claims[pool].add(flight)
+
+    def untouched(self, pool: Pool) -> bool:
+        """Whether the pool has been given nothing that it has not given back."""
+        return not self.claims[pool] and self.credits[pool] >= pool_capacity(self.config, pool)
 
     def urgent_claims(self) -> int:
         """Running demand, P0 and P1 loads: while there are any, background waits (D19)."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.alerts import Breach, Target
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.outcomes import Outcome, PredictedKey, Verdict
 from prefetch_scheduler.policies.skill_use import SkillUse
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen

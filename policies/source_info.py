@@ -2,7 +2,9 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import frozen
 
 
 @frozen
@@ -35,6 +37,8 @@ class SourceInfo:
     """Constant estimate of a load's tokens."""
     load_s: float | None = None
     """Constant estimate of a load's seconds."""
+    implicit: bool = False
+    """Every engine has it: who lists what the host's sources serve leaves it out."""
 
 
 @frozen
@@ -53,7 +57,8 @@ class SourceTable:
 
     @property
     def kinds(self) -> Iterable[str]:
-        return self.by_kind.keys()
+        """Those that the host's sources serve."""
+        return [kind for kind, infos in self.by_kind.items() if not infos[0].implicit]
 
     def is_private(self, kind: str) -> bool:
         """Whether content of that kind is partitioned by user: one private source is enough."""

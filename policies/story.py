@@ -1,13 +1,14 @@
 """The story of each key: what was done with it, when, and why. Bounded, newest kept."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import assert_never
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.outcomes import clip
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.worth import Worth, with_worth
 from prefetch_scheduler.policies.yaml_text import printable
 
@@ -17,6 +18,8 @@ KEYS = 2000
 """Keys with a story; the least recently told is dropped."""
 PREFETCHES = 8192
 """Prefetches whose key is remembered, for reports that give only a number."""
+LATEST = 300
+"""Lines kept of all keys together, for who looks on."""
 _DAY_S = 86_400
 
 
@@ -47,6 +50,12 @@ _Line = tuple[float, float, str, str, str, Worth | None]
 than are ever read."""
 
 
+def _line(
+    at: float, wall: float, event: str, reason: str, session: str, worth: Worth | None
+) -> StoryLine:
+    return StoryLine(at, wall, event, with_worth(reason, worth), session)
+
+
 @define(eq=False)
 class StoryBook:
     """The stories of the keys most recently told of."""
@@ -56,6 +65,8 @@ class StoryBook:
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
     _prefetches: OrderedDict[int, tuple[str, str]] = field(init=False, factory=OrderedDict)
     """Number of a prefetch -> its key and session."""
+    _latest: deque[tuple[str, _Line]] = field(init=False, factory=lambda: deque(maxlen=LATEST))
+    """The newest lines of all keys."""
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
@@ -65,15 +76,18 @@ class StoryBook:
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(
-            StoryLine(at, wall, event, with_worth(reason, worth), session)
-            for at, wall, event, reason, session, worth in self._stories.get(key, ())
-        )
+        return tuple(_line(*line) for line in self._stories.get(key, ()))
+
+    def latest(self, count: int) -> tuple[tuple[str, StoryLine], ...]:
+        """`(key, line)` of the newest lines, newest last; at most `LATEST`."""
+        newest = list(self._latest)[-count:] if count > 0 else []
+        return tuple((key, _line(*line)) for key, line in newest)
 
     def __len__(self) -> int:
         return len(self._stories)
 
     def _tell(self, key: str, line: _Line) -> None:
+        self._latest.append((key, line))
         stories = self._stories
         story = stories.get(key)
         if story is None:

@@ -3,7 +3,9 @@
 from collections import OrderedDict
 from heapq import nsmallest
 
-from attrs import define, field
+from attrs import field
+
+from prefetch_scheduler.policies.values import define
 
 
 @define

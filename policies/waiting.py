@@ -6,10 +6,10 @@ from heapq import merge
 from itertools import count
 from typing import Any
 
-from attrs import frozen
 from sortedcontainers import SortedList
 
 from prefetch_scheduler.policies.flights import Flight
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
 

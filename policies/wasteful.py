@@ -13,9 +13,10 @@ that were *not* loaded is known as well: it closes once they come true often eno
 
 from collections.abc import Sequence
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
+from prefetch_scheduler.policies.values import define, frozen
 
 WINDOW = 40
 """Loads ahead that have come to their end from which on a breaker may open."""

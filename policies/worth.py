@@ -6,7 +6,7 @@ Only the expected waste is charged: what is read would have been loaded anyway (
 
 from math import exp
 
-from attrs import define
+from prefetch_scheduler.policies.values import define
 
 
 @define

@@ -67,8 +67,15 @@ THIRD_PARTY = {
 }
 
 EXTRAS = {
+    "engine/hosts/langchain_library.py": {"langchain", "langchain_core"},
+    "engine/hosts/openai_agents_library.py": {"agents"},
+    "engine/hosts/pydantic_ai_library.py": {"pydantic_ai"},
+    "engine/cli/top_command.py": {"rich"},
+    "engine/cli/top_rich.py": {"rich"},
     "engine/sources/http_library.py": {"httpx2"},
     "engine/sources/mcp_library.py": {"anyio", "mcp", "mcp_types"},
+    "engine/observability/prometheus.py": {"prometheus_client"},
+    "engine/observability/otel.py": {"opentelemetry"},
     "engine/watching.py": {"watchdog"},
 }
 """Packages of extras, and the modules, imported only where they are used, that may import them."""
@@ -161,6 +168,22 @@ def test_policies_use_no_clock_or_file_by_a_builtin():
     assert calls == []
 
 
+def test_classes_are_made_by_the_decorators_that_make_them_cheaply():
+    """Those of `policies.values`: attrs' own take longer while the package is imported."""
+    own = ROOT / "policies" / "values.py"
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for floor in FLOORS
+        for path in modules(floor)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "attrs"
+        and {"define", "frozen", "mutable"} & {alias.name for alias in node.names}
+        and path != own
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("floor", FLOORS)
 def test_every_floor_is_typed_for_those_who_import_it(floor: str):
     assert (ROOT / floor / "py.typed").is_file()
@@ -168,20 +191,53 @@ def test_every_floor_is_typed_for_those_who_import_it(floor: str):
 
 
 @pytest.mark.parametrize(
-    ("module", "package", "extra"), [("http", "httpx2", "http"), ("mcp", "mcp", "mcp")]
+    ("module", "package", "extra"),
+    [
+        ("sources.http", "httpx2", "http"),
+        ("sources.mcp", "mcp", "mcp"),
+        ("observability.prometheus", "prometheus_client", "prometheus"),
+        ("observability.otel", "opentelemetry", "otel"),
+        ("hosts.langchain", "langchain", "langchain"),
+        ("hosts.openai_agents", "agents", "openai-agents"),
+        ("hosts.pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ],
 )
 def test_a_missing_package_is_an_error_that_names_its_extra(module: str, package: str, extra: str):
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        f"try: import {PACKAGE}.engine.sources.{module}\n"
+        f"try: import {PACKAGE}.engine.{module}\n"
         "except ImportError as error: print(error)"
     )
     done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
     assert f"pip install 'prefetch-scheduler[{extra}]'" in done.stdout
 
 
+def imported_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has imported once it has run `code`."""
+    run = (sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)")
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
 def test_the_engine_imports_no_extra():
-    packages = sorted({name for names in EXTRAS.values() for name in names})
-    code = f"import sys, {PACKAGE}.engine; print([n for n in {packages!r} if n in sys.modules])"
-    done = subprocess.run((sys.executable, "-c", code), capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    packages = {name for names in EXTRAS.values() for name in names}
+    every_name = f"from {PACKAGE}.engine import *\nwith PrefetchEngine(): pass"
+    assert imported_by(every_name) & packages == set()
+
+
+def test_importing_the_package_imports_nothing_that_is_not_asked_for():
+    before, after = imported_by("import logging"), imported_by(f"import logging, {PACKAGE}.engine")
+    ours = {name for name in after - before if name.startswith(f"{PACKAGE}.")}
+    assert ours == {f"{PACKAGE}.engine", f"{PACKAGE}.engine.lazy"}
+    assert after & (THIRD_PARTY["engine"] | {"asyncio", "sqlite3"}) == set()
+
+
+def test_an_engine_that_neither_records_nor_keeps_its_cache_imports_no_code_for_it():
+    modules = imported_by(f"from {PACKAGE}.engine import PrefetchEngine\nPrefetchEngine()")
+    parts = ("recorder", "cold_store", "watching", "cli", "simulation", "sources.skills")
+    assert modules & {"sqlite3", "gzip", *(f"{PACKAGE}.engine.{part}" for part in parts)} == set()
+
+
+@pytest.mark.parametrize("adapter", ["langchain", "openai_agents", "pydantic_ai"])
+def test_an_adapter_of_a_framework_is_thin(adapter: str):
+    assert len((ROOT / "engine" / "hosts" / f"{adapter}.py").read_text("utf-8").splitlines()) < 150

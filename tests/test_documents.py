@@ -1,16 +1,23 @@
 """The documents hold what they say: examples run, and the table of statements names real tests."""
 
+import argparse
 import ast
 import inspect
+import itertools
 import re
+import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from prefetch_scheduler.actors import messages
+from prefetch_scheduler.actors.log_fields import LogFields
 from prefetch_scheduler.engine import CallableSource, FileSource, SkillSource
+from prefetch_scheduler.engine.cli.main import parser
+from prefetch_scheduler.engine.observability.instruments import INSTRUMENTS
 from prefetch_scheduler.engine.sources.git import GitSource
 from prefetch_scheduler.engine.sources.http import HttpSource
 from prefetch_scheduler.engine.sources.mcp import McpServer, _McpKind
@@ -19,6 +26,13 @@ from prefetch_scheduler.policies.vocabulary import Reason, Role
 from support.documents import ROOT, python_blocks, run
 from support.repositories import Repository
 
+
+def command_names() -> set[str]:
+    """The program's commands."""
+    [commands] = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return set(commands.choices)
+
+
 SPECIFICATION = ROOT / "docs" / "specification.md"
 SOURCE_PAGES = {
     "git-source.md": (GitSource,),
@@ -26,8 +40,11 @@ SOURCE_PAGES = {
     "mcp-source.md": (McpServer, _McpKind),
     "agent-skills.md": (),
 }
+FEW_EXAMPLES = ("predictor.md", "hosts.md", "troubleshooting.md", *SOURCE_PAGES)
+"""Those of the adapters run in the tests of each: they need its framework."""
 EXAMPLES = [
-    *(ROOT / "docs" / "messages.md", ROOT / "docs" / "sources.md"),
+    *(ROOT / "docs" / name for name in ("messages.md", "sources.md", "observability.md")),
+    *(ROOT / "docs" / name for name in ("hosts.md", "predictor.md", "troubleshooting.md")),
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 
@@ -169,7 +186,7 @@ def test_every_role_is_there(role: Role):
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What the examples read."""
     files = {
         "src/auth.py": "def login():\n    pass\n",
@@ -188,13 +205,15 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     repository.commit({})
     repository.commit({"src/auth.py": "def login(user):\n    pass\n"})
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with tempfile.TemporaryDirectory(prefix="run-") as private:  # a path short enough for sockets
+        monkeypatch.setenv("XDG_RUNTIME_DIR", private)
+        yield tmp_path
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_of_a_document_run_in_its_order(path: Path, workspace: Path):
     blocks = python_blocks(path)
-    assert len(blocks) >= (1 if path.name in SOURCE_PAGES else 4)
+    assert len(blocks) >= (1 if path.name in FEW_EXAMPLES else 4)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     try:
         for line, code in blocks:
@@ -250,3 +269,65 @@ def test_a_sources_page_names_its_options_and_no_others(page: str):
 
 def _parameters(cls: type) -> tuple[str, ...]:
     return tuple(inspect.signature(cls).parameters)
+
+
+# ---- observability ---------------------------------------------------------------------------
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    """The cells of the table whose heading's first cell this is."""
+    lines = (ROOT / "docs" / page).read_text("utf-8").splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    table = itertools.takewhile(lambda line: line.startswith("|"), lines[begin + 2 :])
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in table]
+
+
+def test_the_observability_page_names_every_instrument_as_it_is():
+    told = [
+        [
+            f"`prefetch.{each.name}`",
+            str(each.shape),
+            f"`{each.unit}`",
+            ", ".join(f"`prefetch.{name}`" for name in each.attributes),
+            each.about,
+        ]
+        for each in INSTRUMENTS
+    ]
+    assert rows_of("observability.md", "instrument") == told
+
+
+def test_the_observability_page_names_every_field_of_log_records():
+    text = " ".join(cell for row in rows_of("observability.md", "field") for cell in row)
+    fields = set(get_type_hints(LogFields))
+    assert set(re.findall(r"`prefetch_(\w+)`", text)) == fields
+
+
+def test_the_observability_page_names_every_logger():
+    told = {row[0].strip("`") for row in rows_of("observability.md", "logger")}
+    used = set()
+    for path in (*(ROOT / "engine").rglob("*.py"), *(ROOT / "actors").rglob("*.py")):
+        for name in re.findall(r"getLogger\(([^)]+)\)", path.read_text("utf-8")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            below = module if name == "__name__" else name.strip('"').partition(".")[2]
+            used.add(below.rpartition(".")[0] + ".*" if name == "__name__" else below)
+    assert used - {""} == told
+
+
+@pytest.mark.parametrize("command", sorted(command_names()))
+def test_the_command_line_page_names_every_command(command: str):
+    assert any(row[0].startswith(f"`{command}") for row in rows_of("command-line.md", "command"))
+
+
+def test_the_troubleshooting_page_says_what_to_do_for_every_reason():
+    named = " ".join(row[0] for row in rows_of("troubleshooting.md", "reason"))
+    assert sorted(re.findall(r"`(\w+)`", named)) == sorted(map(str, Reason))
+
+
+@pytest.mark.parametrize("page", ["troubleshooting.md", "observability.md"])
+def test_a_page_names_only_configuration_keys_that_exist(page: str):
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    groups = {path[0] for path, _, _ in leaves(Config()) if len(path) == 2}
+    named = re.findall(rf"`((?:{'|'.join(groups)})\.\w+)", text)
+    keys = {".".join(path) for path, _, _ in leaves(Config())}
+    assert named
+    assert set(named) - keys - {"speculation.reliability"} == set()

@@ -1,5 +1,7 @@
 """The names that hosts import: complete, sorted, documented, and those of the contract."""
 
+import ast
+import importlib
 import inspect
 import types
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 
 from prefetch_scheduler import engine
 from prefetch_scheduler.actors import messages
-from prefetch_scheduler.engine import PrefetchEngine, Session
+from prefetch_scheduler.engine import PrefetchEngine, Session, sources
 
 CONTRACT = {
     # the API
@@ -86,7 +88,29 @@ def public(module: types.ModuleType) -> set[str]:
 def test_the_engines_names_are_sorted_and_complete():
     assert list(engine.__all__) == sorted(engine.__all__)
     assert len(set(engine.__all__)) == len(engine.__all__)
-    assert set(engine.__all__) == public(engine)
+    assert dir(engine) == engine.__all__
+
+
+@pytest.mark.parametrize("package", [engine, sources])
+def test_a_packages_names_are_those_that_type_checkers_see(package: types.ModuleType):
+    tree = ast.parse(inspect.getsource(package))
+    [branch] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {
+        alias.name: node.module
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert set(seen) == set(package.__all__)
+    for name, module in seen.items():
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
+
+
+def test_an_unknown_name_is_an_attribute_error_that_names_the_package():
+    with pytest.raises(AttributeError, match=r"engine' has no attribute 'X'"):
+        _ = engine.X
+    with pytest.raises(ImportError):
+        from prefetch_scheduler.engine import X  # noqa: F401 - it is not there
 
 
 def test_the_contracts_names_are_there():
@@ -95,7 +119,7 @@ def test_the_contracts_names_are_there():
 
 def test_every_error_of_the_contract_is_a_prefetch_error():
     errors = {name for name in CONTRACT if inspect.isclass(getattr(engine, name))} & {
-        name for name, value in vars(engine).items() if _is_error(value)
+        name for name in engine.__all__ if _is_error(getattr(engine, name))
     }
     assert len(errors) == 8
     assert all(issubclass(getattr(engine, name), engine.PrefetchError) for name in errors)

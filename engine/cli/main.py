@@ -11,22 +11,18 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from prefetch_scheduler.engine.cli import (
-    config_command,
-    plan_command,
-    replay_command,
-    simulate_command,
-)
 from prefetch_scheduler.engine.cli.output import complain
 from prefetch_scheduler.policies.errors import PrefetchError
 
 PROGRAM = "prefetch-scheduler"
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-_COMMANDS = (replay_command, simulate_command, plan_command, config_command)
+COMMANDS = ("replay", "simulate", "plan", "top", "report", "explain", "config", "completion")
+"""Each is in a module `NAME_command`, which is imported only where the command is wanted."""
 _LOG_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _LOG = logging.getLogger("prefetch_scheduler")
 
@@ -38,19 +34,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments without the program's name; None for those of the process.
     """
     try:
-        args = parser().parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        args = parser(_wanted(given)).parse_args(given)
     except SystemExit as wish:  # argparse has printed the help, the version or what was wrong
         return wish.code if isinstance(wish.code, int) else BAD_INPUT
     with _logging(args.verbose):
         return _guarded(args)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def _wanted(argv: Sequence[str]) -> tuple[str, ...]:
+    """The commands that these arguments need to know of: all, unless they begin with one."""
+    for argument in argv:
+        if argument in COMMANDS:
+            return (argument,)
+        if argument == "--version":
+            return ()
+        if argument.rstrip("v") != "-" and argument != "--verbose":
+            break
+    return COMMANDS
+
+
+def parser(names: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the command line with these commands."""
     top = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Loads what an AI agent is about to need before it asks.",
-        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input.",
+        epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or bad input,"
+        " 130 interrupted.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
@@ -58,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=_CommandParser
     )
-    for module in _COMMANDS:
+    for name in names:
+        module = import_module(f"prefetch_scheduler.engine.cli.{name}_command")
         module.add_parser(commands)
     return top
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.simulation.svg import (
     COLOURS,
@@ -20,6 +20,7 @@ from prefetch_scheduler.engine.simulation.svg import (
     text_at,
     width_of,
 )
+from prefetch_scheduler.policies.values import frozen
 
 WIDTH = 860
 LEFT, RIGHT = 72.0, WIDTH - 28.0

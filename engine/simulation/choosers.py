@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.future import Future
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Priority
 
 LOOK_AHEAD = 100
@@ -150,7 +151,7 @@ class Foresight(Nothing):
     def _most_unread(self) -> int:
         config = self.config
         sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
-        return int(config.cache.unread_share * sizes)
+        return max(1, int(config.cache.unread_share * sizes))
 
     @property
     def _longest_unread_s(self) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any, assert_never
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.host import DAY_S, next_day
@@ -73,10 +73,11 @@ from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.residents import CacheEffect
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
-PATIENCE_S = 1e6
-"""No load is given up in a simulation: recordings hold none that failed."""
+PATIENCE_S = 1e13
+"""No load is given up in a simulation: recordings hold none that failed or takes longer."""
 
 _NEVER = float("inf")
 _KINDS: dict[type, ReadKind] = {

@@ -11,10 +11,11 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.engine.simulation.trace import Trace
 from prefetch_scheduler.policies.counts import Counts, ratio
+from prefetch_scheduler.policies.values import define
 
 BUCKETS_S = (0.0, *(10 ** (exponent / 4) for exponent in range(-16, 9)))
 """Upper bounds of the wait histogram: no wait, then four to a decade, 0.1 ms to 100 s."""

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from attrs import define, field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import AccessEvent, ChangeEvent, RecordedSession
+from prefetch_scheduler.policies.values import define, frozen
 
 _NEVER = 1 << 60
 

@@ -61,7 +61,7 @@ def run_session(host: Host, session: RecordedSession, loads: Loads) -> Trace:
     """
     trace = Trace(session.id, host.now)
     host.begin(session, loads, trace)
-    previous_t = 0.0
+    previous_t = session.events[0].t if session.events else 0.0
     for place, event in enumerate(session.events):
         host.run_until(host.now + (event.t - previous_t))
         previous_t = event.t

@@ -5,14 +5,17 @@ from hashlib import blake2b
 from statistics import NormalDist
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.recorded_loads import LoadCost, RecordedLoads
 from prefetch_scheduler.engine.recording_events import RecordedSession
+from prefetch_scheduler.policies.values import frozen
 
 SHORTEST_S, LONGEST_S = 0.01, 30.0
 """Drawn load times are clipped to these."""
 
+_MOST_EXPONENT = 700.0
+"""Of e, as a float: times beyond are far past the longest anyway."""
 _NORMAL = NormalDist()
 
 
@@ -69,7 +72,8 @@ class Lognormal:
         mixed = f"{self.seed}\0{key}".encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(mixed, digest_size=8).digest(), "big") >> 12
         level = _NORMAL.inv_cdf((number + 0.5) / 2**52)  # exact, so never 0 or 1
-        return min(max(self.median_s * math.exp(self.sigma * level), SHORTEST_S), LONGEST_S)
+        factor = math.exp(min(self.sigma * level, _MOST_EXPONENT))
+        return min(max(self.median_s * factor, SHORTEST_S), LONGEST_S)
 
     def __str__(self) -> str:
         return f"lognormal:{self.median_s!r},{self.sigma!r}"

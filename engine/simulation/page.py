@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.simulation.svg import FONTS, safe
+from prefetch_scheduler.policies.values import frozen
 
 MOST_ROWS = 400
 """Of one table; the rest is counted."""

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable
 from itertools import count
 
-from attrs import define, field
+from attrs import field
 
 from prefetch_scheduler.engine.recording_events import PredictEvent, RecordedSession
 from prefetch_scheduler.engine.simulation.choosers import Chooser
@@ -47,6 +47,7 @@ from prefetch_scheduler.policies.metrics_events import (
     SessionOpened,
 )
 from prefetch_scheduler.policies.residents import CacheEffect
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Reason
 
 _NEVER = float("inf")
@@ -91,6 +92,8 @@ class PlainHost:
         self._ends: list[tuple[float, int, _Load]] = []
         self._prefetching = 0
         self._open: set[int] = set()  # prefetches neither used nor wasted yet
+        self._tried: set[str] = set()
+        """What has been loaded ahead since the last event: the cache may have kept none of it."""
         self._event_at = 0.0
         self._wake = self._layers_due = _NEVER
 
@@ -137,6 +140,7 @@ class PlainHost:
 
     def passed(self, place: int) -> None:
         self._event_at = self.now
+        self._tried.clear()
         self.chooser.passed(place)
         self._pump()
 
@@ -202,7 +206,7 @@ class PlainHost:
             self._start(key, prefetch=True)
 
     def _has(self, key: str) -> bool:
-        return key in self.view or key in self._running
+        return key in self.view or key in self._running or key in self._tried
 
     def _start(self, key: str, *, prefetch: bool) -> _Load:
         assert self._loads is not None
@@ -215,6 +219,7 @@ class PlainHost:
         self.trace.started(number, key, cost.tokens, self.now, prefetch=prefetch)
         if prefetch:
             self._prefetching += 1
+            self._tried.add(key)
             self._open.add(number)
             started = PrefetchStarted(number, self._session, key, Cause.PREDICTION, cost.tokens)
             self._count(started)

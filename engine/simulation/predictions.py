@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum, auto
 from hashlib import blake2b
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.engine.recorded_loads import RecordedLoads
 from prefetch_scheduler.engine.recording_events import (
@@ -20,6 +20,7 @@ from prefetch_scheduler.engine.recording_events import (
 )
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.prediction import Prediction
+from prefetch_scheduler.policies.values import frozen
 
 
 class Quality(StrEnum):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.engine.recording_events import RecordedSession
 from prefetch_scheduler.engine.simulation.choosers import (
@@ -21,6 +21,7 @@ from prefetch_scheduler.engine.simulation.predictions import Predictor
 from prefetch_scheduler.engine.simulation.trace import Trace
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.source_info import SourceTable
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import PolicyName
 
 BASE = "none"

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from math import ceil, floor, inf, isfinite, log10
 
-from attrs import frozen
-
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 COLOURS = (

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.simulation.charts import LEFT, RIGHT, WIDTH
 from prefetch_scheduler.engine.simulation.svg import (
     Axis,
@@ -18,6 +16,7 @@ from prefetch_scheduler.engine.simulation.svg import (
     text_at,
     width_of,
 )
+from prefetch_scheduler.policies.values import frozen
 
 LEAST_PX = 2.0
 """Of a load that is too short to be seen."""

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from enum import StrEnum, auto
 
-from attrs import define, field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import define, frozen
 
 
 class ReadKind(StrEnum):

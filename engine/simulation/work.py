@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.config_text import plain
@@ -31,6 +31,7 @@ from prefetch_scheduler.engine.simulation.predictions import predictor
 from prefetch_scheduler.engine.simulation.simulation import BASE, Setting, simulate
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.keys import kind_of
+from prefetch_scheduler.policies.values import frozen
 
 WORTH_A_PROCESS = 40
 """Sessions from which on another process pays for its start."""
@@ -171,7 +172,8 @@ def _working(orders: Sequence[str]) -> Iterator[list["subprocess.Popen[str]"]]:
     try:
         for order in orders:
             worker = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                # -P: modules are not looked for in the folder in which it happens to be run
+                [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

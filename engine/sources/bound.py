@@ -58,6 +58,7 @@ class BoundSource:
             surveys=self.asked.surveys,
             tokens=self.asked.constant("tokens"),
             load_s=self.asked.constant("load_s"),
+            implicit=getattr(source, "implicit", False) is True,
         )
 
     # ---- loading ----------------------------------------------------------------------------

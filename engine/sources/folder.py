@@ -14,10 +14,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.sources.freshness import FileStamp, stamp_of
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
+from prefetch_scheduler.policies.values import frozen
 
 _ODD = re.compile(r"\x00|(?:^|/)\.{0,2}(?:/|\Z)")
 """A NUL, or a part of a path that is empty, `.` or `..`."""

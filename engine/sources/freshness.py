@@ -16,9 +16,10 @@ so: `FileChanged`, or `invalidate`. (`msync` and `munmap` with write-back move t
 import os
 from collections.abc import Hashable
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from prefetch_scheduler.policies.content import Content
+from prefetch_scheduler.policies.values import frozen
 
 FINE_TICK_NS = 30_000_000
 """Well above the tick of the kernels known (10 ms; 15.6 ms on Windows)."""

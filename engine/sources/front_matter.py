@@ -14,7 +14,9 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml
-from attrs import field, frozen
+from attrs import field
+
+from prefetch_scheduler.policies.values import frozen
 
 MAX_FRONT_MATTER = 64 << 10
 """Characters; what is longer is not parsed."""

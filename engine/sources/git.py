@@ -4,8 +4,6 @@ import os
 import subprocess
 from collections.abc import Hashable, Iterable, Sequence
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.sources.exclusions import DEFAULT_EXCLUDES, Exclusions
 from prefetch_scheduler.engine.sources.file_backed import (
     MAX_BYTES,
@@ -26,6 +24,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
 from prefetch_scheduler.policies.figures import is_number, shown, within
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
+from prefetch_scheduler.policies.values import frozen
 
 TIMEOUT_S = 10.0
 _DIFF = ("diff-tree", "-r", "-M", "--no-ext-diff", "--no-textconv", "--no-color")

@@ -12,9 +12,8 @@
 
 import re
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.sources.folder import plain_path
+from prefetch_scheduler.policies.values import frozen
 
 _FULL_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f*?\[\\]|\^\{/")

@@ -6,8 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.sources.file_backed import require_sizes
 from prefetch_scheduler.engine.sources.http_freshness import freshness
 from prefetch_scheduler.engine.sources.http_hosts import HostList
@@ -21,6 +19,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
 from prefetch_scheduler.policies.figures import is_number, shown, within
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 MAX_BYTES = 8 << 20

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from attrs import frozen
+from prefetch_scheduler.policies.values import frozen
 
 _DIRECTIVE = re.compile(r"([a-z0-9_-]+)(?:\s*=\s*(?:\"([^\"]*)\"|([^\s,\"]*)))?", re.IGNORECASE)
 _LONGEST_S = 31_536_000.0

@@ -8,9 +8,8 @@ each request and of each redirect, and the connection goes to an address that ha
 import ipaddress
 from collections.abc import Iterable
 
-from attrs import frozen
-
 from prefetch_scheduler.policies.errors import ConfigError
+from prefetch_scheduler.policies.values import frozen
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address

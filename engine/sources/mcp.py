@@ -3,14 +3,9 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from prefetch_scheduler.engine.sources.call_names import canonical_call, split_call
 from prefetch_scheduler.engine.sources.freshness import with_version
-from prefetch_scheduler.engine.sources.mcp_names import (
-    canonical_tool,
-    resource_key,
-    split_server,
-    split_tool,
-    tool_key,
-)
+from prefetch_scheduler.engine.sources.mcp_names import resource_key, split_server, tool_key
 from prefetch_scheduler.engine.sources.mcp_results import (
     McpContent,
     resource_content,
@@ -228,12 +223,12 @@ class McpToolSource(_McpKind):
             ValueError: there is no such server, or the arguments are no JSON object.
         """
         server, rest = split_server(name, self.servers)
-        return f"{server}/{canonical_tool(*split_tool(rest))}"
+        return f"{server}/{canonical_call(*split_call(rest))}"
 
     def excluded(self, name: str) -> str | None:
         """Why this call is not made ahead; None: it may be."""
         server, rest = self._split(name)
-        return server.why_not(split_tool(rest)[0])
+        return server.why_not(split_call(rest)[0])
 
     async def load(self, name: str) -> Content:
         """Call a tool.
@@ -244,7 +239,7 @@ class McpToolSource(_McpKind):
         """
         try:
             server, rest = self._split(name)
-            result, revision = await server.call(*split_tool(rest))
+            result, revision = await server.call(*split_call(rest))
             return with_version(tool_content(result, server.assumed_max_age_s), revision)
         except ValueError as error:
             raise ResourceUnavailable(str(error)) from error

@@ -5,11 +5,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.sources.mcp_library import mcp_types as types
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ResourceUnavailable
+from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.yaml_text import printable
 
 _JSON = "application/json"

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import frozen
-
 from prefetch_scheduler.engine.sources.folder import RootFolder
 from prefetch_scheduler.engine.sources.skill_meta import SkillMeta
+from prefetch_scheduler.policies.values import frozen
 
 SKILL_FILE = "SKILL.md"
 AGENT_FOLDERS = (".agents/skills", ".claude/skills")

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.sources.front_matter import FrontMatter
+from prefetch_scheduler.policies.values import frozen
 
 _MAX_WORDS = 200
 _NAMES = ("skill_id", "skill", "id", "name", "behavior")

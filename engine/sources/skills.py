@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from attrs import field, frozen
+from attrs import field
 
 from prefetch_scheduler.engine.sources.exclusions import DEFAULT_EXCLUDES
 from prefetch_scheduler.engine.sources.file_backed import MAX_BYTES, MAX_PREFETCH_BYTES, FileBacked
@@ -30,6 +30,7 @@ from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.tokens import suffix_of, tokens_of_size
+from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 

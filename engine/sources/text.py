@@ -3,7 +3,7 @@
 import codecs
 import re
 
-from attrs import frozen
+from prefetch_scheduler.policies.values import frozen
 
 _BOMS = (
     # UTF-32's little-endian mark begins with UTF-16's, so it comes first.

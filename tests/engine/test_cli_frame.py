@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.engine.cli import config_command
-from prefetch_scheduler.engine.cli.main import exit_code, main, parser
+from prefetch_scheduler.engine.cli.main import COMMANDS, exit_code, main, parser
 from prefetch_scheduler.engine.cli.output import write_json
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.config_schema import json_schema
@@ -75,6 +75,36 @@ def test_every_command_takes_the_common_options(command: str) -> None:
     assert callable(args.run)
     plain = parser().parse_args([command, *given])
     assert (plain.config, plain.json, plain.verbose) == (None, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "wanted"),
+    [
+        (["top", "--once"], {"top"}),
+        (["-vv", "explain", "replay:x"], {"explain"}),
+        (["--verbose", "config"], {"config"}),
+        (["--version"], set()),
+    ],
+)
+def test_only_the_module_of_the_wanted_command_is_imported(
+    argv: list[str], wanted: set[str]
+) -> None:
+    code = (
+        "import sys\n"
+        "from prefetch_scheduler.engine.cli.main import main\n"
+        f"main({[*argv, *(['--help'] if wanted else [])]!r})\n"
+        "print(*(name for name in sys.modules if name.endswith('_command')), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    last = done.stderr.splitlines()[-1] if done.stderr.strip() else ""
+    assert {name.rpartition(".")[2].removesuffix("_command") for name in last.split()} == wanted
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["-v", "--help"], ["nonsense"]])
+def test_help_and_wrong_usage_know_all_commands(argv: list[str], capsys: Captured) -> None:
+    main(argv)
+    told = "".join(capsys.readouterr())
+    assert [name for name in COMMANDS if name not in told] == []
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,11 @@ def test_a_document_that_is_too_large_is_refused(plan, tmp_path):
     with path.open("wb") as file:
         file.truncate(MAX_BYTES + 1)
     assert "larger than" in plan(path, code=2).err
+
+
+def test_many_predictions_are_planned_as_few_are(plan, tmp_path):
+    many = [{"key": f"file:f{n}.py", "role": "main_file", "confidence": 0.9} for n in range(300)]
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps(many))
+    made = json.loads(plan(path, "--workspace", WORKSPACE, "--json").out)
+    assert len(made["items"]) == 300

@@ -189,3 +189,10 @@ def test_the_report_draws_the_default_policy_from_thrifty_to_eager(few):
     assert spent[0] <= spent[-1]
     assert data["speculation"]["waste_promised"] == 0.5
     assert sweep(Task((str(few),), ("everything",)), contents) == []
+
+
+def test_no_process_imports_what_lies_in_the_folder_it_is_run_in(tmp_path, monkeypatch):
+    (tmp_path / "heapq.py").write_text("raise SystemExit('imported from the working folder')")
+    monkeypatch.chdir(tmp_path)
+    task = Task((str(SKILLS),), ("none", "everything"))
+    assert set(run(task, scan(task), processes=2)) == {"none", "everything"}

@@ -99,7 +99,7 @@ def host(tmp_path: Path) -> Host:
 
 def restored(engine: PrefetchEngine) -> None:
     """Wait until all that was kept has come back."""
-    restoring = engine._runtime._cache_kept.restoring
+    restoring = engine._runtime.cache_kept.restoring
     wait_for(lambda: restoring.over)
 
 

@@ -17,11 +17,17 @@ from prefetch_scheduler.engine.recording_events import (
 from prefetch_scheduler.engine.simulation.engine_host import EngineHost, source_table
 from prefetch_scheduler.engine.simulation.figures import Waits, with_hidden
 from prefetch_scheduler.engine.simulation.host import run_session
-from prefetch_scheduler.engine.simulation.loads import AsRecorded, Lognormal, load_law
+from prefetch_scheduler.engine.simulation.loads import (
+    LONGEST_S,
+    SHORTEST_S,
+    AsRecorded,
+    Lognormal,
+    load_law,
+)
 from prefetch_scheduler.engine.simulation.predictions import Predictor, Quality, predictor
 from prefetch_scheduler.engine.simulation.simulation import POLICIES, PolicyRun, Setting, simulate
 from prefetch_scheduler.engine.simulation.trace import ReadKind, Trace
-from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.config import CacheRules, Config
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 
 KINDS = ("file", "search")
@@ -357,3 +363,45 @@ def test_a_repeated_session_id_is_a_session_of_its_own():
     for each in twice:
         run_session(host, each, AsRecorded().of(each))
     assert host.counts().prefetches == 4
+
+
+@pytest.mark.parametrize("policy", ["reachable", "oracle", "everything"])
+def test_what_the_cache_does_not_keep_is_not_loaded_ahead_for_ever(policy):
+    instant = session(
+        PredictEvent(0.0, (item("file:b"), item("file:a"))),
+        AccessEvent(1.0, "file:a", 2.0, 10),
+        AccessEvent(2.0, "file:b", 0.0, 5000),
+    )
+    config = Config(cache=CacheRules(max_tokens=3000))
+    trace = run(policy, instant, config=config)
+    assert [read.key for read in trace.reads] == ["file:a", "file:b"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_only_the_differences_of_times_count(policy):
+    shifted = evolve(
+        TWO_READS, events=tuple(evolve(event, t=event.t + 1.7e9) for event in TWO_READS.events)
+    )
+    here, there = run(policy, TWO_READS), run(policy, shifted)
+    assert [read.wait_s for read in there.reads] == pytest.approx(
+        [read.wait_s for read in here.reads], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("policy", ["reachable", "oracle"])
+def test_whoever_knows_the_future_loads_something_into_the_smallest_cache(policy):
+    tiny = Config(hot_cache_size=1, warm_cache_size=1, cold_cache_size=1)
+    assert run(policy, TWO_READS, config=tiny).reads[0].wait_s < 1.0
+
+
+def test_times_of_any_spread_are_clipped():
+    wide = Lognormal(0.4, 1000.0, 0)
+    assert {wide.seconds(f"k:{n}") for n in range(20)} == {SHORTEST_S, LONGEST_S}
+
+
+@pytest.mark.parametrize("policy", ["default", "specification", "everything"])
+def test_a_load_may_take_as_long_as_a_recording_may_say(policy):
+    endless = session(
+        PredictEvent(0.0, (item("file:a"),)), AccessEvent(1.0, "file:a", 9e11, 10), end=2.0
+    )
+    assert run(policy, endless).reads[0].wait_s > 8e11

@@ -131,3 +131,24 @@ def test_open_and_close_are_plain_functions(word: str):
     setattr(Wrong, word, never)
     with pytest.raises(ConfigError, match=rf"\.{word}: it is async"):
         require_source(Wrong(), "source")
+
+
+def test_a_flood_of_changes_told_by_a_source_is_carried_out_as_a_few():
+    source = Held()
+    with PrefetchEngine(sources=[source]) as engine:
+        assert source.opened.wait(WAIT_S)
+        machine = engine._runtime.cache_kept.layers
+        real, gate, handled = machine.handle, threading.Event(), []
+
+        def slow(command, now):
+            handled.append(command)
+            gate.wait(WAIT_S)
+            return real(command, now)
+
+        machine.handle = slow
+        for _ in range(1000):
+            source.changed("*")
+        assert engine.cache.fill()[0] <= 3
+        gate.set()
+        assert engine.get("held:x").value == "first"
+        assert sum(getattr(command, "pattern", "") == "held:*" for command in handled) <= 3

@@ -701,3 +701,12 @@ def test_sessions_that_hold_nothing_are_forgotten() -> None:
     for number in range(50):
         c.put(f"file:{number}", session=f"session {number}")
     assert c.machine.snapshot().sessions == 3
+
+
+def test_what_was_too_large_by_itself_is_not_shed_again_at_the_next_tick() -> None:
+    c = Cache(config(max_tokens=20))
+    c.put("file:small", tokens=10)
+    c.put("file:large", tokens=30)
+    assert "file:large" not in c.layers()
+    c.wait(10_000)  # past every layer's time
+    assert c.layers() == {}

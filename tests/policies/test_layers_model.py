@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -50,6 +51,8 @@ def told(effect: Any) -> tuple[Any, ...] | None:
         case _:
             return None
 
+
+pytestmark = pytest.mark.timeout(180)  # many short runs: a busy machine may take its time
 
 POLICIES = st.sampled_from(list(Policy))
 

@@ -20,7 +20,7 @@ from prefetch_scheduler.policies.metrics_events import (
     SessionClosed,
     SessionOpened,
 )
-from prefetch_scheduler.policies.story import KEYS, LINES, PREFETCHES, StoryBook, StoryLine
+from prefetch_scheduler.policies.story import KEYS, LATEST, LINES, PREFETCHES, StoryBook, StoryLine
 from prefetch_scheduler.policies.vocabulary import Cause, RemovalCause
 
 
@@ -115,3 +115,12 @@ def test_a_private_key_is_told_without_its_user_and_a_long_reason_is_cut():
     book = told(Note("mail:inbox\x00anna", "failed", "x" * 10_000))
     (line,) = book.explain("mail:inbox")
     assert len(line.reason) == 300
+
+
+def test_the_latest_lines_are_those_of_all_keys_newest_last_and_bounded():
+    book = told(*(Note(f"file:{n}", "planned", str(n), "s") for n in range(LATEST + 5)))
+    latest = book.latest(3)
+    assert [key for key, _ in latest] == [f"file:{LATEST + n}" for n in (2, 3, 4)]
+    assert latest[-1][1] == book.explain(f"file:{LATEST + 4}")[0]
+    assert len(book.latest(10 * LATEST)) == LATEST
+    assert book.latest(0) == book.latest(-1) == StoryBook().latest(5) == ()

@@ -27,7 +27,7 @@ from prefetch_scheduler.actors.reply import ActorCrashed
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.engine.reading import Identity, Read, Reader, ReaderSession
-from prefetch_scheduler.engine.runtime import Runtime
+from prefetch_scheduler.engine.wiring import planner_down
 from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.cache_events import Drain, Invalidate
 from prefetch_scheduler.policies.content import Content
@@ -272,9 +272,9 @@ class RestlessWorld(World):
             on_new=self._on_planner,
         )
         runtime = SimpleNamespace(
-            _planner_kept=self.planner_kept, planner=planner.address, care=Care()
+            planner_kept=self.planner_kept, planner=planner.address, care=Care()
         )
-        planner.on_down = lambda delay: Runtime._planner_down(runtime, delay)  # type: ignore[arg-type]  # what of it is used there
+        planner.on_down = lambda delay: planner_down(runtime, delay)  # type: ignore[arg-type]  # what of it is used there
         for shell in self.shells.values():
             shell.start()
 

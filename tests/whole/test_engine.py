@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from prefetch_scheduler.actors.messages import Demand
+from prefetch_scheduler.actors.reply import SyncReply
 from prefetch_scheduler.engine import (
     CallableSource,
     Config,
@@ -565,3 +567,15 @@ def test_health_is_ready_for_json(engine: PrefetchEngine):
     assert health["state"] == "ok"
     assert {actor["name"] for actor in health["actors"]} >= {"planner", "cache", "metrics"}
     assert health["queues"]["planner"][1] > 0
+
+
+def test_a_read_that_was_given_up_while_it_was_sent_back_is_counted() -> None:
+    """The planner leaves it to its reader to count a hit in the view; this one is gone by then."""
+    with PrefetchEngine(sources=[CallableSource("k", str, read_only=True)]) as engine:
+        engine.get("k:a")
+        before = engine.total_report()
+        reply = SyncReply()
+        assert reply.give_up()
+        engine.planner.tell(Demand("default", "k:a", reply, at=0.0, seen=-1.0))
+        after = engine.total_report()
+    assert after.summary()["cache_misses"] == before.summary()["cache_misses"] + 1

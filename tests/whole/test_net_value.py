@@ -6,6 +6,7 @@ from prefetch_scheduler.policies.config import Config, Execution, Speculation
 from prefetch_scheduler.policies.metrics_events import Learned
 from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
 from prefetch_scheduler.policies.prediction import Terms
+from prefetch_scheduler.policies.source_info import SourceInfo
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
 from prefetch_scheduler.policies.weighing import WARM_UP
@@ -107,6 +108,26 @@ def test_a_session_begins_with_what_most_sessions_of_its_project_read() -> None:
     world.settle()
     assert [key for _, key, _ in world.started[before:]] == ["file:always"]
     assert world.read("file:always", "new").waited == 0
+
+
+def test_what_is_private_is_prefilled_for_who_read_it_under_its_own_name() -> None:
+    mail = SourceInfo(0, "mail", "mail", read_only=True, private=True)
+    world = World((mail,), default=SLOW)
+    for number in range(WARM_UP + 5):
+        session = f"earlier{number}"
+        world.tell(SessionStarted(session, "p", "ann"))
+        world.submit([p(f"mail:{number}", confidence=0.85)], session=session)
+        world.run(1)
+        for name in (number, "always"):
+            world.read(f"mail:{name}", session)
+        world.tell(SessionEnded(session))
+        world.run(1)
+    for user, expected in (("bob", []), ("ann", ["mail:always"])):
+        world.change("mail:always")
+        before = len(world.started)
+        world.tell(SessionStarted(f"new of {user}", "p", user))
+        world.settle()
+        assert [key for _, key, _ in world.started[before:]] == expected
 
 
 def test_observing_plans_and_records_and_loads_nothing() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.actors import desk as desks
+from prefetch_scheduler.actors.messages import Drain
 from prefetch_scheduler.engine import (
     CallableSource,
     ContextChanged,
@@ -261,7 +262,7 @@ def test_a_flood_of_changes_of_one_key_is_carried_out_as_a_few(held: Any) -> Non
     engine = host.engine
     assert engine.get("k:x").value == "old"
     handled: list[Any] = []
-    machine = engine._runtime._cache_kept.layers
+    machine = engine._runtime.cache_kept.layers
     real = machine.handle
     entered, gate = threading.Event(), threading.Event()
 
@@ -293,7 +294,7 @@ def test_a_put_does_not_fail_because_the_cache_is_slow(
     host.gate.set()
     engine = host.engine
     monkeypatch.setattr("prefetch_scheduler.engine.runtime.ACKNOWLEDGE_S", 0.01)
-    machine = engine._runtime._cache_kept.layers
+    machine = engine._runtime.cache_kept.layers
     real, gate = machine.handle, threading.Event()
 
     def slow(command: Any, now: float) -> Any:
@@ -304,4 +305,5 @@ def test_a_put_does_not_fail_because_the_cache_is_slow(
     engine.put("k:x", "given")
     assert engine.peek("k:x") is None
     gate.set()
+    engine.cache.ask(Drain(), timeout=20)  # behind the put
     assert engine.get("k:x").value == "given"

@@ -15,6 +15,7 @@ import pykka
 import pytest
 
 from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
+from support.waiting import wait_for
 
 PATIENCE_S = 10.0
 
@@ -220,3 +221,21 @@ def test_what_an_engine_starts_ends_with_it() -> None:
         keep.append(engine.subscribe(lambda _: None))
         engine.get("k:x")
     assert not set(threading.enumerate()) - before
+
+
+def test_an_engine_whose_start_is_cancelled_does_not_run_on() -> None:
+    engine = PrefetchEngine(sources=[CallableSource("k", str, read_only=True)])
+
+    async def use() -> None:
+        async with engine:
+            await asyncio.sleep(60)
+
+    async def cancelled_while_it_starts() -> None:
+        task = asyncio.create_task(use())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled_while_it_starts())
+    wait_for(lambda: "has been stopped" in (engine.health().reason or ""))

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import resource
 import threading
 
 import pytest
@@ -271,6 +272,46 @@ def test_a_file_that_a_crash_cut_short_is_set_aside(tmp_path):
         engine.get("file:a")
     assert len(only(path).accesses()) == 1
     assert (tmp_path / "s.1.jsonl").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_a_file_that_ends_within_a_session_is_set_aside(tmp_path, suffix):
+    """Cut at the end of a line, or compressed and cut anywhere: nothing after it would be read."""
+    path = tmp_path / f"s{suffix}"
+    with PrefetchEngine(sources=[source()], record=path) as engine:
+        engine.get("file:a")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-8] if suffix == ".jsonl.gz" else whole[: whole[:-1].rindex(b"\n") + 1])
+    with PrefetchEngine(sources=[source()], record=path) as engine:
+        engine.get("file:b")
+    assert [access.key for access in only(path).accesses()] == ["file:b"]
+    assert (tmp_path / f"s.1{suffix}").exists()
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+def test_a_session_that_could_not_be_written_leaves_the_file_as_it_was(tmp_path, suffix):
+    file = RecordingFile(tmp_path / f"s{suffix}", 10**6, 3)
+    file.append(["before"])
+    held = file.path.read_bytes()
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(held) + 10, most))  # as a disk that is full
+    try:
+        with pytest.raises(OSError, match="bytes written"):
+            file.append(["lost" * 10])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    assert file.path.read_bytes() == held
+    file.append(["after"])
+    read = gzip.decompress if suffix.endswith("gz") else bytes
+    assert read(file.path.read_bytes()).decode().split() == ["before", "after"]
+
+
+def test_a_name_that_is_not_utf8_is_recorded_and_read_back(tmp_path):
+    path = tmp_path / "s.jsonl"
+    with PrefetchEngine(sources=[source()], record=path) as engine:
+        engine.get("file:a\udcff.txt")
+        engine.get("file:b")
+    assert [access.key for access in only(path).accesses()] == ["file:a\udcff.txt", "file:b"]
 
 
 @pytest.mark.parametrize("name", ["s.txt", ".jsonl", "jsonl"])

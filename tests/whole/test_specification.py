@@ -464,6 +464,15 @@ def test_an_override_by_the_host_replaces_the_priority(tmp_path: Path):
     }
 
 
+def test_an_override_is_found_by_any_spelling_of_its_key(tmp_path: Path):
+    (tmp_path / "a.py").write_text("a")
+    with PrefetchEngine(sources=[FileSource(tmp_path)]) as engine:
+        predicted = [Prediction("file:b/../a.py", "main_file", 0.95)]
+        override = Constraints(priority_override={"file:./a.py": "P4"})
+        (planned,) = engine.submit(predicted, override).plan(5).items
+    assert (planned.key, planned.priority) == ("file:a.py", Priority.P4)
+
+
 # ---- times and slots -------------------------------------------------------------------------
 
 

@@ -211,7 +211,7 @@ def test_what_the_host_said_outlives_a_planner(make: Make) -> None:
     until(lambda: engine.peek("k:pinned"))
     engine.planner.tell(object())
     engine.planner.ask(planner_actor.PlannerStatusQuery())
-    state = engine._runtime._planner_kept.state
+    state = engine._runtime.planner_kept.state
     assert state is not None
     kept = state.sessions["s"]
     assert (kept.project, kept.user, kept.context) == ("p", "ann", "c")
@@ -239,7 +239,7 @@ def test_reads_ages_and_layers_outlive_the_cache(make: Make) -> None:
     for _ in range(5):
         engine.get("k:a")
     before = engine.cache.ask(cache_status())
-    kept = engine._runtime._cache_kept
+    kept = engine._runtime.cache_kept
 
     def known() -> Any:
         nodes = kept.layers._residents.nodes.values()
@@ -372,7 +372,7 @@ def test_a_coroutine_that_blocks_the_loop_gets_threads_and_harms_no_other(make: 
     first = until(lambda: demand.ref)
     until(lambda: demand.ref is not first)
     assert engine.get("good:x").value == "x"
-    assert engine._runtime._blockers == {0}
+    assert engine._runtime.blockers == {0}
     gate.set()
     assert blocked() == "x"
     until(lambda: engine.health().state == "ok")
@@ -461,7 +461,7 @@ def test_a_rebuilt_engine_has_kept_content_counts_pins_and_what_the_host_said(ma
     assert engine.peek("k:resident") is not None
     assert engine.cache.ask(cache_status()).pins == 1
     until(lambda: engine.planner.ask(planner_actor.PlannerStatusQuery()) is not None)
-    state = engine._runtime._planner_kept.state
+    state = engine._runtime.planner_kept.state
     assert state is not None
     assert state.sessions["s"].context == "two"
     assert state.sessions["s"].pins == {"k:pinned"}
