@@ -67,6 +67,8 @@ class Learning:
     """Whose breakers have opened, or closed (None), since the planner looked last."""
     _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
     _holders: Holders = field(init=False, factory=Holders)
+    _loaded_for: dict[str, SessionExpectations] = field(init=False, factory=dict)
+    """Cache key of what was loaded ahead and is unread -> for whom."""
     _horizon_s: float = field(init=False)
     """How long what nobody reads stays in the cache: a read that comes later is no success."""
 
@@ -118,12 +120,12 @@ class Learning:
 
     def read(self, session: str, stored: str, now: float) -> None:
         """A session read a key. One that is over is not brought back by a read that comes late."""
+        ahead = self._taken(stored)
+        if ahead is not None:
+            self._settle(ahead, used=True)
         known = self._sessions.get(session)
         if known is None:
             return
-        ahead = known.unread.pop(stored, None)
-        if ahead is not None:
-            self._settle(ahead, used=True)
         expected = known.note_read(stored)
         if expected is not None:
             if expected.stated:
@@ -153,8 +155,8 @@ class Learning:
             return
         for stored, expected in known.open.items():
             self._learn(stored, expected, read=False)
-        for ahead in known.unread.values():
-            self._settle(ahead, used=False)
+        for stored in list(known.unread):
+            self.left(stored)
         known.close()
         self.familiar.note(known.project, known.reads)
 
@@ -184,19 +186,24 @@ class Learning:
         if known is None:
             self._settle(Unread(tokens, group), used=False)
         else:
-            self.left(session, stored)
+            self.left(stored)
             known.unread[stored] = Unread(tokens, group)
+            self._loaded_for[stored] = known
 
     def used(self, group: Group, tokens: int) -> None:
         """A reader came for something that was still being loaded ahead."""
         self._settle(Unread(tokens, group), used=True)
 
-    def left(self, session: str, stored: str) -> None:
+    def left(self, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
-        known = self._sessions.get(session)
-        ahead = known.unread.pop(stored, None) if known is not None else None
+        ahead = self._taken(stored)
         if ahead is not None:
             self._settle(ahead, used=False)
+
+    def _taken(self, stored: str) -> Unread | None:
+        """What was loaded ahead under this key and not read yet, for whichever session."""
+        known = self._loaded_for.pop(stored, None)
+        return None if known is None else known.unread.pop(stored, None)
 
     def given_up(self, tokens: int) -> None:
         """A load ahead was cancelled or overtaken: a waste, which says nothing of who predicted."""

@@ -278,11 +278,11 @@ def test_waste_is_settled_once_whichever_way_it_ends() -> None:
     learning.began("s", None)
     learning.loaded("s", "file:a", GROUP, 30_000)
     learning.read("s", "file:a", 1.0)
-    learning.left("s", "file:a")
+    learning.left("file:a")
     assert (learning.price.wasted, learning.price.ended) == (0, 30_000)
     learning.loaded("s", "file:b", GROUP, 10_000)
-    learning.left("s", "file:b")
-    learning.left("s", "file:b")
+    learning.left("file:b")
+    learning.left("file:b")
     learning.loaded("s", "file:c", GROUP, 10_000)
     learning.ended("s")
     learning.ended("s")
@@ -340,3 +340,18 @@ def test_the_price_rises_for_a_session_whose_budget_would_not_last() -> None:
         assert worth is not None
         prices.append(worth.price / learning.price.now)
     assert prices == pytest.approx([1, 1, 4, 1])
+
+
+def test_what_another_session_reads_was_not_loaded_in_vain() -> None:
+    learning = Learning(Config())
+    learning.began("s", None)
+    learning.began("other", None)
+    learning.loaded("s", "file:a", GROUP, 1_000)
+    learning.read("other", "file:a", 1.0)
+    learning.loaded("s", "file:b", GROUP, 1_000)
+    learning.loaded("other", "file:b", GROUP, 1_000)
+    learning.ended("s")
+    learning.read("other", "file:b", 2.0)
+    learning.ended("other")
+    assert learning.price.wasted == pytest.approx(1_000, rel=0.1)
+    assert learning.price.ended == pytest.approx(3_000, rel=0.1)
