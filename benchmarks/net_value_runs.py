@@ -107,6 +107,12 @@ def figures(case: Case, policy: str = "default", config: Config | None = None) -
     return with_hidden(found[policy]["figures"], base_s(case))
 
 
+def verdict(case: Case) -> str:
+    """What the engine that ships says in its report: whether prefetching pays."""
+    found = simulate(case.sessions(), ["default"], case.setting(Config()), case.kinds())
+    return str(found["default"]["speculation"]["verdict"])
+
+
 @frozen
 class Step:
     """A policy after one more session: sums since the first."""

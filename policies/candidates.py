@@ -1,5 +1,6 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from prefetch_scheduler.policies.calibration import Group
@@ -46,8 +47,14 @@ class Moment:
     """None: the specification's thresholds decide."""
 
     @classmethod
-    def of(cls, s: PlannerState, session: SessionState, cause: Cause) -> "Moment":
-        weighing = s.learning.moment(session.id, s.now, s.loads_ahead) if s.weighs else None
+    def of(
+        cls, s: PlannerState, session: SessionState, cause: Cause, limits: Mapping[str, float]
+    ) -> "Moment":
+        """`limits`: what is left of token budgets of the session or a period."""
+        weighing = None
+        if s.weighs:
+            left = min(limits.values()) if limits else None
+            weighing = s.learning.moment(session.id, s.now, s.loads_ahead, left)
         predicted = cause is Cause.PREDICTION
         return cls(s, session, cause, s.now, s.config.priorities, predicted, _Groups(), weighing)
 
@@ -119,9 +126,7 @@ def _worth(
         factor = rules.value_multipliers[role]  # decision D8
     else:
         factor = item.value / max(confidence, 0.01)
-    worth = weighing.worth(
-        expected, stored, group, confidence, figures.tokens, figures.load_s, factor
-    )
+    worth = weighing.worth(expected, group, confidence, figures.tokens, figures.load_s, factor)
     return None if rules.base[role] == Priority.P0 else worth
 
 

@@ -313,7 +313,7 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
             _refused(s, notice, now)
         case Removed():
             s.resident.pop(notice.stored, None)
-            s.learning.left(notice.session, notice.stored)
+            s.learning.left(notice.stored)
             if notice.cause is RemovalCause.INVALIDATED and (notice.was_read or notice.pinned):
                 reloading.reload(s, notice, now)
         case Invalidated():
@@ -351,7 +351,7 @@ def _refused(s: PlannerState, notice: Refused, now: float) -> None:
     if flight is not None and flight.state is State.STORING:
         flight.used = True  # how the prefetch ended is counted: by the cache, or by its reader
         flight.entry = None
-        s.learning.left(flight.owner, flight.stored)
+        s.learning.left(flight.stored)
         if notice.lost:
             loading.lost(s, flight, now)
         else:

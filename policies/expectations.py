@@ -11,7 +11,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
-from prefetch_scheduler.policies.read_model import Signs
+from prefetch_scheduler.policies.read_model import OfKey, Signs
 from prefetch_scheduler.policies.values import define, frozen
 
 KEYS_KEPT = 2_000
@@ -42,6 +42,8 @@ class Expectation:
     """What was known of it at some of the moments at which it was weighed, and why it was."""
     repeats: int = 0
     """Predictions of it in a row."""
+    of_key: OfKey = (0.0, 0.0, 0.0)
+    """The session's reads and changes end it, so that these signs last as long as it does."""
 
 
 @frozen
@@ -88,6 +90,8 @@ class SessionExpectations:
     open: "OrderedDict[str, Expectation]" = field(init=False, factory=OrderedDict)
     reads: "OrderedDict[str, int]" = field(init=False, factory=OrderedDict)
     """Cache key -> times read."""
+    a_plan: float = field(init=False, default=0.0)
+    """Tokens that its latest plans spent, on average; only kept where a budget limits them."""
     changes: int = field(init=False, default=0)
     """How often something that it knew has changed."""
     changed: set[str] = field(init=False, factory=set)

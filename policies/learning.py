@@ -19,13 +19,15 @@ from prefetch_scheduler.policies.expectations import (
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.places import Places
-from prefetch_scheduler.policies.price import Price
+from prefetch_scheduler.policies.price import Price, pressed
 from prefetch_scheduler.policies.read_model import ReadModel
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
 from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
 
 FIRST_LEAD_S = 5.0
+PLAN_SHARE = 0.3
+"""How much the latest plan counts in what a plan spends on average."""
 LEAD_MEMORY = 200
 """About so many of the latest reads tell how long after a prediction they come."""
 
@@ -65,6 +67,8 @@ class Learning:
     """Whose breakers have opened, or closed (None), since the planner looked last."""
     _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
     _holders: Holders = field(init=False, factory=Holders)
+    _loaded_for: dict[str, SessionExpectations] = field(init=False, factory=dict)
+    """Cache key of what was loaded ahead and is unread -> for whom."""
     _horizon_s: float = field(init=False)
     """How long what nobody reads stays in the cache: a read that comes later is no success."""
 
@@ -75,13 +79,16 @@ class Learning:
 
     # ---- predictions -----------------------------------------------------------------------
 
-    def moment(self, session: str, now: float, loads_ahead: float = 0.0) -> Weighing:
+    def moment(
+        self, session: str, now: float, loads_ahead: float = 0.0, left: float | None = None
+    ) -> Weighing:
         """Weighs what the session is expected to read; to be used at once.
 
         Args:
             session: who is expected to read.
             now: engine time in seconds.
             loads_ahead: how many loads of an item's own length go before it.
+            left: tokens left of the session's or a period's budget; None: there is none.
         """
         known = self._of(session)
         for stored, expected in known.overdue(now - self._horizon_s):
@@ -90,7 +97,7 @@ class Learning:
             known,
             now,
             loads_ahead,
-            self.price.now,
+            self.price.now * (1.0 if left is None else pressed(left, known.a_plan)),
             self.lead.mean_s,
             self.familiar.odds(known.project),
             self.places,
@@ -104,16 +111,21 @@ class Learning:
             found = self.models[why][source] = ReadModel()
         return found
 
+    def planned(self, session: str, tokens: int) -> None:
+        """A plan of a session whose budget is limited starts loads of so many tokens."""
+        known = self._of(session)
+        known.a_plan += (tokens - known.a_plan) * (PLAN_SHARE if known.a_plan else 1.0)
+
     # ---- what comes of them -----------------------------------------------------------------
 
     def read(self, session: str, stored: str, now: float) -> None:
         """A session read a key. One that is over is not brought back by a read that comes late."""
+        ahead = self._taken(stored)
+        if ahead is not None:
+            self._settle(ahead, used=True)
         known = self._sessions.get(session)
         if known is None:
             return
-        ahead = known.unread.pop(stored, None)
-        if ahead is not None:
-            self._settle(ahead, used=True)
         expected = known.note_read(stored)
         if expected is not None:
             if expected.stated:
@@ -143,8 +155,8 @@ class Learning:
             return
         for stored, expected in known.open.items():
             self._learn(stored, expected, read=False)
-        for ahead in known.unread.values():
-            self._settle(ahead, used=False)
+        for stored in list(known.unread):
+            self.left(stored)
         known.close()
         self.familiar.note(known.project, known.reads)
 
@@ -174,19 +186,24 @@ class Learning:
         if known is None:
             self._settle(Unread(tokens, group), used=False)
         else:
-            self.left(session, stored)
+            self.left(stored)
             known.unread[stored] = Unread(tokens, group)
+            self._loaded_for[stored] = known
 
     def used(self, group: Group, tokens: int) -> None:
         """A reader came for something that was still being loaded ahead."""
         self._settle(Unread(tokens, group), used=True)
 
-    def left(self, session: str, stored: str) -> None:
+    def left(self, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
-        known = self._sessions.get(session)
-        ahead = known.unread.pop(stored, None) if known is not None else None
+        ahead = self._taken(stored)
         if ahead is not None:
             self._settle(ahead, used=False)
+
+    def _taken(self, stored: str) -> Unread | None:
+        """What was loaded ahead under this key and not read yet, for whichever session."""
+        known = self._loaded_for.pop(stored, None)
+        return None if known is None else known.unread.pop(stored, None)
 
     def given_up(self, tokens: int) -> None:
         """A load ahead was cancelled or overtaken: a waste, which says nothing of who predicted."""
@@ -194,6 +211,8 @@ class Learning:
 
     def _settle(self, ahead: Unread, *, used: bool) -> None:
         self.price.settle(ahead.tokens, wasted=not used)
+        if not ahead.group[1]:
+            return  # nobody predicted it: no predictor is to blame, nor to be praised
         for who in _whose(ahead.group):
             if self.wasteful.loaded(who, used=used):
                 self.turned.append((who, self.wasteful.held(who)))

@@ -14,16 +14,22 @@ THRIFTIEST = 3e-4
 """Seconds a token at dial 0."""
 MOST_EAGER = 1e-6
 """Seconds a token at dial 1."""
+UTMOST = 1e-3
+"""Seconds a token beyond which broken promises do not drive the price."""
+HOPELESS = 0.15
+"""How far above its promise waste is where no price will mend it: predictions are too bad, or too
+much alike. From there on the price is bounded by `HIGHEST`."""
 HIGHEST = 1e-4
-"""Seconds a token beyond which broken promises do not drive the price: what is dearer hides next
-to nothing, and wastes as large a share of it."""
-MEMORY_TOKENS = 400_000.0
+"""What is dearer hides next to nothing then, and wastes as large a share of it."""
+MEMORY_TOKENS = 200_000.0
 """About as many of the latest prefetched tokens are what waste is measured over."""
-GAIN = 6.0
+GAIN = 20.0
 """How fast the price answers: the change of its logarithm while `MEMORY_TOKENS` come to their
 end, for each unit that waste is above what was promised."""
 LEAST_TOKENS = 20_000.0
 """Ended tokens before which waste says nothing."""
+MARGIN = 0.1
+"""How far below its promise waste is aimed at: sizes are uneven, and so is what comes of them."""
 SLACK = 0.03
 """How far waste may be above what was promised."""
 
@@ -31,6 +37,23 @@ SLACK = 0.03
 def price_at(dial: float) -> float:
     """Seconds that a wasted token is worth, from thrifty (0) to eager (1)."""
     return exp(log(THRIFTIEST) * (1 - dial) + log(MOST_EAGER) * dial)
+
+
+LASTS_PLANS = 10
+"""A token budget of a session or a period that what is left of would not last for so many plans is
+being outrun."""
+MOST_PRESSED = 30.0
+
+
+def pressed(left: float, a_plan: float) -> float:
+    """By what factor a token is dearer where a budget is being outrun.
+
+    Args:
+        left: tokens that are left of it.
+        a_plan: tokens that a plan of the session has spent on average.
+    """
+    wanted = LASTS_PLANS * a_plan
+    return 1.0 if wanted <= left else min(MOST_PRESSED, wanted / max(left, 1.0))
 
 
 @define(eq=False)
@@ -68,7 +91,9 @@ class Price:
 
     @property
     def _most(self) -> float:
-        return max(0.0, log(HIGHEST / price_at(self.dial)))
+        share = self.share
+        hopeless = share is not None and share > self.promise + HOPELESS
+        return max(0.0, log((HIGHEST if hopeless else UTMOST) / price_at(self.dial)))
 
     def recall(self, ended: float, wasted: float, raised: float) -> None:
         """Take up where an earlier engine ended, perhaps with another dial."""
@@ -82,5 +107,5 @@ class Price:
         self.wasted = self.wasted * keep + (tokens if wasted else 0)
         share = self.share
         if share is not None:
-            step = GAIN * (share - self.promise) * tokens / MEMORY_TOKENS
+            step = GAIN * (share - self.promise + MARGIN) * tokens / MEMORY_TOKENS
             self.raised = min(self._most, max(0.0, self.raised + step))

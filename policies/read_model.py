@@ -8,7 +8,7 @@ an end and not only from those that were loaded. Source: McMahan and Streeter, "
 Optimization for Online Convex Optimization" (2010), for the step sizes (AdaGrad).
 """
 
-from math import exp, log, log1p, sqrt
+from math import exp, log, sqrt
 
 from attrs import field
 
@@ -19,6 +19,10 @@ MOST = 30.0
 
 Signs = tuple[float, float, float, float, float, float, float]
 """Always 1; logit; repeats; reads; changed; place; changes. See `signs`."""
+
+OfKey = tuple[float, float, float]
+"""Of a key: logarithm of one more than the session's reads of it; whether it has changed since the
+last of these; log odds that a prediction of it comes true, above what is usual (`places`)."""
 
 PRIOR_WEIGHTS = (0.0, 0.7, -0.1, 0.05, 0.5, 0.6, -0.2)
 """What is believed before anything was learned: the logit is right."""
@@ -40,18 +44,14 @@ def logit(chance: float) -> float:
     return log(chance / (1 - chance)) if chance < 0.995 else -_LEAST
 
 
-def signs(
-    odds: float, repeats: int, reads: int, changed: bool, place: float, changes: float
-) -> Signs:
+def signs(odds: float, repeats: int, of_key: OfKey, changes: float) -> Signs:
     """What is known of an item when its loading is decided.
 
     Args:
         odds: log odds of a read: of what was predicted, by its calibrated confidence; of the rest,
             those that a session of its project reads it.
         repeats: predictions of it in a row since it was last read or changed.
-        reads: how often the session read it.
-        changed: whether it has changed since the session read it.
-        place: log odds that a prediction of it comes true, above what is usual (`places`).
+        of_key: see `OfKey`.
         changes: logarithm of one more than the changes that the session has seen: who writes reads
             less that is new.
     """
@@ -59,9 +59,7 @@ def signs(
         1.0,
         odds,
         log(repeats) if repeats > 1 else 0.0,
-        log1p(reads) if reads else 0.0,
-        1.0 if changed else 0.0,
-        place,
+        *of_key,
         changes,
     )
 

@@ -215,7 +215,7 @@ def _plan(
     items = yield from merging(pending.predictions)
     candidates: list[Candidate] = []
     for some in in_steps(items):
-        moment = Moment.of(s, session, pending.cause)
+        moment = Moment.of(s, session, pending.cause, pending.terms.limits)
         candidates.extend([candidate(moment, item, surveys.get(item.key)) for item in some])
         yield
     # First, since what is dropped is not charged to the plan.
@@ -223,6 +223,8 @@ def _plan(
         keys = {c.stored for c in candidates}
         admitting.drop_unrepeated(s, session, keys, crossing=pending.crossing)
     plan = yield from _made(s, session, pending, candidates)
+    if pending.terms.limits and s.weighs:
+        s.learning.planned(session.id, plan.tokens_planned)
     state = _plan_state(s, session, pending, plan)
     admitting.admit(s, session, pending, plan, state, s.now)
     pending.admitted = True

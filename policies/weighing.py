@@ -44,7 +44,6 @@ class Weighing:
 
     __slots__ = (
         "_calibration",
-        "_changed",
         "_changes",
         "_known",
         "_lead_s",
@@ -56,7 +55,6 @@ class Weighing:
         "_places",
         "_predicted",
         "_price",
-        "_reads",
     )
 
     def __init__(
@@ -72,7 +70,6 @@ class Weighing:
         models: Mapping[Why, Mapping[int, ReadModel]],
     ) -> None:
         self._known, self._open = known, known.open
-        self._reads, self._changed = known.reads, known.changed
         self._now, self._loads_ahead = now, loads_ahead
         self._price, self._lead_s = price, max(LEAST_LEAD_S, lead_s)
         self._predicted = models[_PREDICTED]
@@ -90,11 +87,19 @@ class Weighing:
         """
         expected = self._open.get(stored)
         if expected is None:
-            expected = self._known.expect(stored, source, self._now)
+            expected = self._opened(stored, source)
         expected.repeats = repeats = expected.repeats + 1
         if not repeats & (repeats - 1):  # as for `examples`: what is said again is no news
             expected.groups.append(group)
             expected.stated.append(stated)
+        return expected
+
+    def _opened(self, stored: str, source: int) -> Expectation:
+        """A new expectation, with what is known of its key for as long as it lasts."""
+        expected = self._known.expect(stored, source, self._now)
+        reads = self._known.reads.get(stored, 0)
+        changed = stored in self._known.changed
+        expected.of_key = (log1p(reads), float(changed), self._places.odds(stored))
         return expected
 
     def unasked(
@@ -109,11 +114,9 @@ class Weighing:
             load_s: seconds that its load takes.
             factor: of the gain.
         """
-        expected = self._known.expect(stored, source, self._now)
-        reads = self._reads.get(stored, 0)
-        why = Why.READ_BEFORE if reads else Why.FAMILIAR
-        odds, place = self._odds.of(stored), self._places.odds(stored)
-        shown = signs(odds, 0, reads, stored in self._changed, place, self._changes)
+        expected = self._open.get(stored) or self._opened(stored, source)
+        why = Why.READ_BEFORE if expected.of_key[0] else Why.FAMILIAR
+        shown = signs(self._odds.of(stored), 0, expected.of_key, self._changes)
         if len(expected.examples) < EXAMPLES_KEPT:
             expected.examples.append((why, shown))
         model = self._models[why].get(source)
@@ -125,7 +128,6 @@ class Weighing:
     def worth(
         self,
         expected: Expectation,
-        stored: str,
         group: Group,
         stated: float,
         tokens: int,
@@ -136,7 +138,6 @@ class Weighing:
 
         Args:
             expected: the key's expectation.
-            stored: its cache key.
             group: whose predictions it counts with.
             stated: the prediction's confidence.
             tokens: its size.
@@ -144,12 +145,10 @@ class Weighing:
             factor: of the gain, by its role.
         """
         # As `signs`, `ReadModel.chance`, `hidden_part` and `weighed`, without calling them.
-        repeats, reads = expected.repeats, self._reads.get(stored)
+        repeats = expected.repeats
         s1 = self._calibration.odds(group, stated)
         s2 = log(repeats) if repeats > 1 else 0.0
-        s3 = log1p(reads) if reads else 0.0
-        s4 = 1.0 if stored in self._changed else 0.0
-        s5 = self._places.odds(stored)
+        s3, s4, s5 = expected.of_key
         s6 = self._changes
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
             # The first, second, fourth, eighth time, and so on.

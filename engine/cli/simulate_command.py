@@ -2,17 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import evolve
 
 from prefetch_scheduler.engine.cli.output import complain, write_json
 from prefetch_scheduler.engine.config_file import load_config
 from prefetch_scheduler.engine.progress import Progress
 from prefetch_scheduler.engine.simulation.loads import load_law
 from prefetch_scheduler.engine.simulation.predictions import predictor
-from prefetch_scheduler.engine.simulation.simulation import BASE, POLICIES
-from prefetch_scheduler.engine.simulation.work import Task, document, scan
+from prefetch_scheduler.engine.simulation.simulation import BASE, POLICIES, SHIPPED
+from prefetch_scheduler.engine.simulation.work import Contents, Task, document, scan
 from prefetch_scheduler.engine.simulation.work import run as run_task
 
 DESCRIPTION = """\
@@ -95,9 +97,10 @@ def run(args: argparse.Namespace) -> int:
     with Progress(lambda: f"session {at}"):
         contents = scan(task)
         results = run_task(task, contents, seen)
-    whole = document(results, contents.sessions)
+        whole = document(results, contents.sessions)
+        swept = sweep(task, contents, seen) if args.report is not None else []
     if args.report is not None:
-        _write_report(whole, results, args.report)
+        _write_report(whole, results, swept, args.report)
     shown = {**whole, "policies": {name: whole["policies"][name] for name in names}}
     if args.json:
         write_json(shown)
@@ -106,21 +109,53 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the default policy, from thrifty to eager, for the frontier of the report."""
+
+
+def sweep(
+    task: Task, contents: Contents, seen: Callable[[int], None] = lambda _: None
+) -> list[dict[str, Any]]:
+    """The default policy's points of the frontier, by dial and without a promise about waste,
+    where it is one of the policies.
+    """
+    points = []
+    for dial in DIALS if SHIPPED in task.policies else ():
+        rules = evolve(task.config.speculation, dial=dial, waste_budget=1.0)
+        config = evolve(task.config, speculation=rules)
+        one = evolve(task, policies=(SHIPPED,), config=config)
+        found = document(run_task(one, contents, seen), contents.sessions)
+        points.append(_point(SHIPPED, f"dial {dial:g}", found["policies"][SHIPPED]))
+    return points
+
+
+def _point(name: str, setting: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    kept = "tokens_prefetched", "tokens_wasted", "hidden_fraction"
+    return {"policy": name, "setting": setting, **{key: figures[key] for key in kept}}
+
+
 def _write_report(
-    whole: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], directory: Path
+    whole: Mapping[str, Any],
+    results: Mapping[str, Mapping[str, Any]],
+    swept: Sequence[Mapping[str, Any]],
+    directory: Path,
 ) -> None:
     from prefetch_scheduler.engine.simulation.report import render
 
-    data = report_data(whole, results)
+    data = report_data(whole, results, swept)
     directory.mkdir(parents=True, exist_ok=True)
     render(data, directory)
     complain(f"report: {directory}")
 
 
 def report_data(
-    whole: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]
+    whole: Mapping[str, Any],
+    results: Mapping[str, Mapping[str, Any]],
+    swept: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """What the report is made of: the figures, wait histograms, a time line and the frontier."""
+    """What the report is made of: the figures, wait histograms, a time line and the frontier, with
+    the points of a `sweep`.
+    """
     policies = {
         name: {**figures, "waits": results[name]["waits"]}
         for name, figures in whole["policies"].items()
@@ -132,15 +167,13 @@ def report_data(
         "policies": policies,
         "timeline": results[shown]["timeline"],
         "frontier": [
-            {
-                "policy": name,
-                "setting": "",
-                "tokens_prefetched": figures["tokens_prefetched"],
-                "tokens_wasted": figures["tokens_wasted"],
-                "hidden_fraction": figures["hidden_fraction"],
-            }
-            for name, figures in whole["policies"].items()
+            *(
+                _point(name, "as configured" if swept and name == SHIPPED else "", figures)
+                for name, figures in whole["policies"].items()
+            ),
+            *swept,
         ],
+        "speculation": results.get(SHIPPED, {}).get("speculation"),
     }
 
 

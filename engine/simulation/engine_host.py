@@ -8,7 +8,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import assert_never
+from typing import Any, assert_never
 
 from attrs import field
 
@@ -69,6 +69,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
 )
 from prefetch_scheduler.policies.prediction import as_terms
+from prefetch_scheduler.policies.report import Report
 from prefetch_scheduler.policies.residents import CacheEffect
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
@@ -230,6 +231,11 @@ class EngineHost:
 
     def counts(self) -> Counts:
         return self.accounting.snapshot().counts
+
+    def speculation(self) -> dict[str, Any] | None:
+        """What the engine's report says of its speculation; None: it learns nothing."""
+        said: dict[str, Any] | None = Report(self.accounting.snapshot()).body().get("speculation")
+        return said
 
     def _hit(self, stored: str, entry: Entry, *, counted: bool) -> ReadKind:
         if not counted:

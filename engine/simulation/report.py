@@ -54,7 +54,8 @@ def render(data: Mapping[str, Any], directory: Path) -> Path:
             with `waits` besides: `[seconds at most, reads]`, ascending. Optional: `timeline` (one
             session under one policy: `session`, `policy`, `duration_s`, `loads`, `waits`),
             `frontier` (points `policy`, `setting`, `tokens_prefetched`, `tokens_wasted`,
-            `hidden_fraction`) and `growth` (`name`, `points` of `[n, value]`, `unit`). Times in
+            `hidden_fraction`), `speculation` (as in an engine's report) and `growth` (`name`,
+            `points` of `[n, value]`, `unit`). Times in
             seconds.
 
     Returns:
@@ -65,6 +66,7 @@ def render(data: Mapping[str, Any], directory: Path) -> Path:
     """
     sections = [
         _overview(data),
+        *_speculation(data.get("speculation")),
         _frontier(data),
         *_waits(data["policies"]),
         *_timeline(data.get("timeline")),
@@ -129,6 +131,33 @@ def _answer(policies: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "were loaded ahead and never read."
     )
     return said
+
+
+def _speculation(said: Mapping[str, Any] | None) -> list[Section]:
+    """What the default policy says of itself: its promise, what came, and its reliability."""
+    if not said:
+        return []
+    came = shown(percent, said["waste_lately"])
+    kept = "" if said["promise_kept"] else " That could not be kept: little is loaded ahead for it."
+    text = [
+        f"The engine's own verdict: {said['verdict']}.",
+        f"It promised to waste at most {percent(said['waste_promised'])} of the tokens that it "
+        f"prefetches; of the latest ones {came} were wasted.{kept}",
+    ]
+    text += [f"{held['why']}." for held in said["held_back"]]
+    rows = [
+        (
+            str(row["source"]),
+            row["role"],
+            f"{row['stated']:.2f}",
+            f"{row['true']:.2f}",
+            f"{row['count']:,}",
+        )
+        for row in said["reliability"]
+    ]
+    head = ("source", "role", "stated", "came true", "predictions")
+    table = Table("Reliability of stated confidences", head, rows, folded=True)
+    return [Section("What was promised, and what came", text, tables=(table,))]
 
 
 def frontier_plot(points: Sequence[Mapping[str, Any]], name: str = "frontier") -> str:

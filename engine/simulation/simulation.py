@@ -26,6 +26,8 @@ from prefetch_scheduler.policies.vocabulary import PolicyName
 
 BASE = "none"
 """The policy against which hidden latency is measured."""
+SHIPPED = "default"
+"""The policy of an engine as it is configured."""
 
 MOST_TRACED = 150
 """Loads of a session that a time line still shows legibly."""
@@ -47,7 +49,7 @@ POLICIES: dict[str, MakeHost] = {
     "specification": _engine(PolicyName.SPECIFICATION),
     "reachable": lambda config, _: PlainHost(config, Foresight(config=config, named_only=True)),
     "oracle": lambda config, _: PlainHost(config, Foresight(config=config, look_ahead=LOOK_AHEAD)),
-    "default": EngineHost,
+    SHIPPED: EngineHost,
 }
 """Every policy by name, and what plays it."""
 
@@ -87,13 +89,16 @@ class PolicyRun:
         return trace
 
     def result(self) -> dict[str, Any]:
-        """Plain data: `figures` (without `hidden_fraction`), `waits`, `timeline`."""
+        """Plain data: `figures` (without `hidden_fraction`), `waits`, `timeline`, and what an
+        engine says of its `speculation`.
+        """
         timeline = None if self.liveliest is None else as_timeline(self.name, self.liveliest)
         return {
             "figures": policy_figures(self.waits, self.host.counts()),
             "accesses": self.waits.count,
             "waits": self.waits.histogram(),
             "timeline": timeline,
+            "speculation": self.host.speculation() if isinstance(self.host, EngineHost) else None,
         }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prefetch_scheduler.engine.cli import main as program
-from prefetch_scheduler.engine.cli.simulate_command import report_data
+from prefetch_scheduler.engine.cli.simulate_command import DIALS, report_data, sweep
 from prefetch_scheduler.engine.recording_format import event_line, read_sessions
 from prefetch_scheduler.engine.simulation.simulation import POLICIES
 from prefetch_scheduler.engine.simulation.work import Task, divided, document, run, scan
@@ -175,6 +175,20 @@ def test_a_recording_without_sessions_has_rates_of_nothing(simulate, tmp_path):
     assert (result["sessions"], result["accesses"]) == (0, 0)
     assert result["policies"]["default"]["hidden_fraction"] is None
     assert "–" in simulate(path).out
+
+
+def test_the_report_draws_the_default_policy_from_thrifty_to_eager(few):
+    task = Task((str(few),), ("everything", "default"))
+    contents = scan(task)
+    results = run(task, contents)
+    swept = sweep(task, contents)
+    data = report_data(document(results, contents.sessions), results, swept)
+    settings = [p["setting"] for p in data["frontier"] if p["policy"] == "default"]
+    assert settings == ["as configured", *(f"dial {dial:g}" for dial in DIALS)]
+    spent = [point["tokens_prefetched"] for point in swept]
+    assert spent[0] <= spent[-1]
+    assert data["speculation"]["waste_promised"] == 0.5
+    assert sweep(Task((str(few),), ("everything",)), contents) == []
 
 
 def test_no_process_imports_what_lies_in_the_folder_it_is_run_in(tmp_path, monkeypatch):

@@ -299,3 +299,22 @@ def test_numbers_are_short_and_carry_their_unit():
     assert [px(-0.04), px(1.25), px(3)] == ["0", "1.2", "3"]
     assert shortened("file:src/auth/login.py", 12) == "file…ogin.py"
     assert safe("<a b='c'>\x1b") == "&lt;a b=&#x27;c&#x27;&gt;\\x1b"
+
+
+def test_what_was_promised_and_what_came_is_said_in_words(tmp_path: Path):
+    said = {
+        "verdict": "prefetching does not pay here: a read takes 2.0 ms; <b>",
+        "waste_promised": 0.5,
+        "waste_lately": 0.71,
+        "promise_kept": False,
+        "held_back": [{"source": 0, "role": "test_file", "why": "0 of 40 loads ahead were read"}],
+        "reliability": [
+            {"source": 0, "role": "documentation", "stated": 0.56, "true": 0.39, "count": 1200}
+        ],
+    }
+    page = Reader(render(data() | {"speculation": said}, tmp_path).read_text("utf-8"))
+    assert "prefetching does not pay here: a read takes 2.0 ms; <b>" in page.text
+    assert "at most 50 % of the tokens" in page.text
+    assert "71 % were wasted. That could not be kept" in page.text
+    assert "0 of 40 loads ahead were read." in page.text
+    assert "documentation0.560.391,200" in page.text

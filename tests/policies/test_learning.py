@@ -1,6 +1,7 @@
 """Net value: calibrated chances, what a load hides, the price of waste, and what is learned."""
 
 import random
+from math import log1p
 from statistics import mean
 
 import pytest
@@ -13,7 +14,7 @@ from prefetch_scheduler.policies.expectations import Holders, SessionExpectation
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.places import FOLDERS_KEPT, KEYS_KEPT, Places
-from prefetch_scheduler.policies.price import HIGHEST, Price, price_at
+from prefetch_scheduler.policies.price import HIGHEST, MOST_PRESSED, Price, pressed, price_at
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, logit, signs
 from prefetch_scheduler.policies.weighing import WARM_UP
 from prefetch_scheduler.policies.worth import hidden_part, weighed
@@ -70,7 +71,7 @@ def test_the_reliability_table_shows_stated_and_true_with_counts() -> None:
 def test_before_anything_is_learned_the_order_is_that_of_the_calibrated_confidence() -> None:
     model = ReadModel()
     chances = [
-        model.chance(signs(logit(stated), 1, 0, False, 0.0, 0.0)) for stated in (0.1, 0.5, 0.9)
+        model.chance(signs(logit(stated), 1, (0.0, 0.0, 0.0), 0.0)) for stated in (0.1, 0.5, 0.9)
     ]
     assert chances == sorted(chances)
     assert chances[1] == pytest.approx(0.5)
@@ -78,8 +79,8 @@ def test_before_anything_is_learned_the_order_is_that_of_the_calibrated_confiden
 
 def test_what_tells_reads_from_the_rest_is_learned() -> None:
     model, drawn = ReadModel(), random.Random(1)
-    again = signs(0.0, 1, 1, True, 0.5, 0.0)
-    fresh = signs(0.0, 1, 0, False, -0.5, 0.0)
+    again = signs(0.0, 1, (0.7, 1.0, 0.5), 0.0)
+    fresh = signs(0.0, 1, (0.0, 0.0, -0.5), 0.0)
     for _ in range(2_000):
         model.learn(again, read=drawn.random() < 0.8)
         model.learn(fresh, read=drawn.random() < 0.1)
@@ -135,9 +136,9 @@ def test_the_quick_way_to_weigh_gives_what_the_plain_functions_give(
     moment = learning.moment("s", 2.0, ahead)
     for _ in range(repeats):
         expected = moment.predicted("file:x", 0, GROUP, stated)
-    quick = moment.worth(expected, "file:x", GROUP, stated, tokens, load_s, 1.4)
+    quick = moment.worth(expected, GROUP, stated, tokens, load_s, 1.4)
     odds = logit(learning.calibration.chance(GROUP, stated))
-    known = signs(odds, repeats, reads, False, learning.places.odds("file:x"), 0.0)
+    known = signs(odds, repeats, (log1p(reads), 0.0, learning.places.odds("file:x")), 0.0)
     hidden_s = hidden_part(load_s, learning.lead.mean_s, ahead * load_s)
     chance = learning.models[Why.PREDICTED][0].chance(known)
     plain = weighed(chance, hidden_s, tokens, learning.price.now, 1.4)
@@ -222,7 +223,7 @@ def test_familiar_keys_and_projects_are_bounded_and_old_habits_fade() -> None:
 def weigh(learning: Learning, stored: str, stated: float = 0.8, tokens: int = 1_000, now=0.0):  # type: ignore[no-untyped-def]  # a test's shorthand
     moment = learning.moment("s", now)
     expected = moment.predicted(stored, 0, GROUP, stated)
-    return moment.worth(expected, stored, GROUP, stated, tokens, load_s=0.5, factor=1.0)
+    return moment.worth(expected, GROUP, stated, tokens, load_s=0.5, factor=1.0)
 
 
 def test_thresholds_decide_until_enough_outcomes_of_the_source_are_known() -> None:
@@ -277,11 +278,11 @@ def test_waste_is_settled_once_whichever_way_it_ends() -> None:
     learning.began("s", None)
     learning.loaded("s", "file:a", GROUP, 30_000)
     learning.read("s", "file:a", 1.0)
-    learning.left("s", "file:a")
+    learning.left("file:a")
     assert (learning.price.wasted, learning.price.ended) == (0, 30_000)
     learning.loaded("s", "file:b", GROUP, 10_000)
-    learning.left("s", "file:b")
-    learning.left("s", "file:b")
+    learning.left("file:b")
+    learning.left("file:b")
     learning.loaded("s", "file:c", GROUP, 10_000)
     learning.ended("s")
     learning.ended("s")
@@ -318,3 +319,39 @@ def test_a_change_concerns_those_sessions_alone_that_know_the_key() -> None:
     second.close()
     first.close()
     assert len(holders) == 0
+
+
+def test_the_price_rises_for_a_session_whose_budget_would_not_last() -> None:
+    assert pressed(left=10_000, a_plan=1_000) == 1.0
+    assert pressed(left=5_000, a_plan=1_000) == 2.0
+    assert pressed(left=0, a_plan=1_000) == MOST_PRESSED
+    learning = Learning(Config())
+    for number in range(WARM_UP):
+        weigh(learning, f"file:{number}")
+        learning.read("s", f"file:{number}", 1.0)
+    learning.planned("s", 4_000)
+    learning.planned("s", 4_000)
+    prices = []
+    for session, left in (("s", None), ("s", 50_000), ("s", 10_000), ("other", 10_000)):
+        moment = learning.moment(session, 2.0, left=left)
+        worth = moment.worth(
+            moment.predicted("file:x", 0, GROUP, 0.8), GROUP, 0.8, 1_000, load_s=0.5, factor=1.0
+        )
+        assert worth is not None
+        prices.append(worth.price / learning.price.now)
+    assert prices == pytest.approx([1, 1, 4, 1])
+
+
+def test_what_another_session_reads_was_not_loaded_in_vain() -> None:
+    learning = Learning(Config())
+    learning.began("s", None)
+    learning.began("other", None)
+    learning.loaded("s", "file:a", GROUP, 1_000)
+    learning.read("other", "file:a", 1.0)
+    learning.loaded("s", "file:b", GROUP, 1_000)
+    learning.loaded("other", "file:b", GROUP, 1_000)
+    learning.ended("s")
+    learning.read("other", "file:b", 2.0)
+    learning.ended("other")
+    assert learning.price.wasted == pytest.approx(1_000, rel=0.1)
+    assert learning.price.ended == pytest.approx(3_000, rel=0.1)

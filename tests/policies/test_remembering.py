@@ -28,7 +28,7 @@ def experienced() -> tuple[Learning, Estimator]:
             moment = learning.moment(f"s{session}", float(session))
             group = (3, role)
             expected = moment.predicted(key, 3, group, 0.7)
-            moment.worth(expected, key, group, 0.7, 500, 0.2, 1.0)
+            moment.worth(expected, group, 0.7, 500, 0.2, 1.0)
             estimator.observe(
                 SOURCE, key, estimated_tokens=None, tokens=500, load_s=drawn.uniform(0.1, 0.3)
             )
@@ -42,9 +42,7 @@ def experienced() -> tuple[Learning, Estimator]:
 def worth(learning: Learning) -> Any:
     moment = learning.moment("new", 1e6)
     group = (3, Role.TEST_FILE)
-    return moment.worth(
-        moment.predicted("doc:x", 3, group, 0.7), "doc:x", group, 0.7, 500, 0.2, 1.0
-    )
+    return moment.worth(moment.predicted("doc:x", 3, group, 0.7), group, 0.7, 500, 0.2, 1.0)
 
 
 def test_an_engine_goes_on_where_the_one_before_it_ended_and_keeps_no_key() -> None:

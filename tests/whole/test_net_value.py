@@ -5,6 +5,7 @@ from attrs import evolve
 from prefetch_scheduler.policies.config import Config, Execution, Speculation
 from prefetch_scheduler.policies.metrics_events import Learned
 from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
+from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.source_info import SourceInfo
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Lane, Reason
@@ -225,3 +226,20 @@ def test_a_reader_joins_what_is_about_to_be_loaded() -> None:
     world.settle()
     assert [key for _, key, _ in world.started].count("file:next") == 1
     assert world.summary()["late_hits"] == 1
+
+
+def test_a_session_that_outruns_its_budget_is_thriftier() -> None:
+    world = World(default=Load(seconds=0.5, tokens=2_000))
+    experienced(world, read=True)
+    prices = []
+    for left in (100_000, 6_000):
+        terms = Terms(limits={"session": left})
+        for number in range(3):
+            key = f"file:{left}-{number}"
+            handle = world.submit([p(key, confidence=0.8, tokens=2_000)], terms)
+            world.settle()
+        assert handle.plan is not None
+        worth = handle.plan.items[0].candidate.worth
+        assert worth is not None
+        prices.append(worth.price)
+    assert prices[1] > 2 * prices[0]
