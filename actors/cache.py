@@ -33,7 +33,7 @@ from prefetch_scheduler.policies.cache_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.config import Config
-from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.keys import matches, public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
 from prefetch_scheduler.policies.metrics_events import (
     Events,
@@ -316,6 +316,19 @@ class CacheLayer(EngineActor):
             notices, self._notices = self._notices, []
             self._planner.tell(CacheReport(tuple(notices)))
         self._kept.puts = []
+
+    def on_stop(self) -> None:
+        """The engine ends: what was loaded before, and waits here, is still told to who keeps it,
+        unless it has changed since.
+        """
+        if self._closing is None or not self._followers:
+            return
+        now, marks = self.now, self._view.board.marks()
+        for message in self.inbox.take_out(lambda m: isinstance(m, Put)):
+            entry = message.entry
+            if not any(n > entry.epoch and matches(pattern, entry.stored) for n, pattern in marks):
+                self._on_command(message, now)
+        self.after_batch()
 
     def on_failure(self, *_: object) -> None:
         """Its successor goes on from the view; but that a prefetch has ended is said only once."""

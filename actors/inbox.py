@@ -105,6 +105,13 @@ class Inbox:
         self._discard_all()
         self._wake()
 
+    def seal(self, error: PrefetchError) -> None:
+        """Take nothing any more, in a process without a consumer: nobody is woken, whose pipe may
+        be another's, and what waits is left alone, since a lock may be held that nobody releases.
+        """
+        self._wake = lambda: None
+        self._closed = error
+
     def reopen(self) -> None:
         """Take messages again after `close`; what was refused meanwhile stays refused."""
         self._closed = None

@@ -395,6 +395,9 @@ class ActorSystem:
         """In a forked child: none of the threads exists here, so nothing is to be stopped."""
         self.state = State.STOPPED
         self._threads = []
+        ended = EngineStopped("the engine runs in the process that this one was forked from")
+        for address in (self.supervisor, *self._addresses()):
+            address.inbox.seal(ended)
         # Another thread of the parent may have held Pykka's lock when it forked.
         pykka.ActorRegistry._actor_refs_lock = threading.RLock()
         for address in (self.supervisor, *self._addresses()):

@@ -60,6 +60,8 @@ def predictions(given: object) -> tuple[Prediction, ...]:
     """
     reader = FieldReader()
     if isinstance(given, Mapping):
+        if "key" in given and "confidence" in given:
+            raise InvalidPrediction("this is one prediction; put it into a list: [{...}]")
         body = _predictor_body(reader, given)
         _known(body)
         result = _from_predictor(reader, body)

@@ -11,6 +11,15 @@ def _text(instance: object, attribute: object, value: str) -> None:
         raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
 
 
+def _plain(value: str) -> str:
+    """A plain `str` of a subclass, whose `__hash__` or `__eq__` may fail in the actors."""
+    return str.__str__(value) if isinstance(value, str) else value  # else the validator refuses it
+
+
+def _plain_or_none(value: str | None) -> str | None:
+    return None if value is None else _plain(value)
+
+
 def _text_or_none(instance: object, attribute: object, value: str | None) -> None:
     if value is not None:
         _text(instance, attribute, value)
@@ -20,8 +29,8 @@ def _text_or_none(instance: object, attribute: object, value: str | None) -> Non
 class SessionStarted:
     """A session begins: pins, configured keys and what was used most before are loaded."""
 
-    project: str | None = field(default=None, validator=_text_or_none)
-    user: str | None = field(default=None, validator=_text_or_none)
+    project: str | None = field(default=None, converter=_plain_or_none, validator=_text_or_none)
+    user: str | None = field(default=None, converter=_plain_or_none, validator=_text_or_none)
 
 
 @frozen
@@ -33,28 +42,28 @@ class SessionEnded:
 class ProjectSwitched:
     """The session turns to another project, whose usual keys are loaded."""
 
-    project: str = field(validator=_text)
+    project: str = field(converter=_plain, validator=_text)
 
 
 @frozen
 class UserLoggedIn:
     """A user is known now: private content is theirs from here on, their usual keys are loaded."""
 
-    user: str = field(validator=_text)
+    user: str = field(converter=_plain, validator=_text)
 
 
 @frozen
 class ContextChanged:
     """The agent turned to something else; the next submit says what is still wanted."""
 
-    context: str = field(validator=_text)
+    context: str = field(converter=_plain, validator=_text)
 
 
 @frozen
 class FileChanged:
     """A file was written. `content`: what it holds now, where the host knows (its own edit)."""
 
-    path: str = field(validator=_text)
+    path: str = field(converter=_plain, validator=_text)
     content: str | bytes | None = None
 
 
@@ -62,7 +71,7 @@ class FileChanged:
 class SkillUpdated:
     """A skill was changed: its body, its metadata and its references are loaded anew."""
 
-    skill_id: str = field(validator=_text)
+    skill_id: str = field(converter=_plain, validator=_text)
 
 
 @frozen

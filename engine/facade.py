@@ -190,16 +190,19 @@ class PrefetchEngine(Reads):
         """
         if not isinstance(id, str) or not id:
             raise PrefetchError(f"session id: expected a string that is not empty, got {id!r}")
+        id = str.__str__(id)  # noqa: A001 - as above; a subclass may have no hash
+        started = events.SessionStarted(project, user)
         self._runtime.check_running()
         with self._lock:
             found = self._sessions.get(id)
             if found is None:
+                project, user = started.project, started.user
                 found = self._sessions[id] = self._new_session(id, project, user)
                 new = True
             else:
                 new = False
         if new:
-            found.trigger(events.SessionStarted(project, user))
+            found.trigger(started)
         return found
 
     def _new_session(

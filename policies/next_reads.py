@@ -24,7 +24,11 @@ from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.together import KINDS, Together
 from prefetch_scheduler.policies.values import define, frozen
 
-PROJECTS_KEPT = 100
+PROJECTS_KEPT = 20
+SESSIONS_KEPT = 500
+"""Open ones; past it the oldest counts as ended."""
+READS_KEPT = 5_000
+"""First reads of a session that are remembered."""
 CANDIDATES_KEPT = 250
 """Of a session; past it the third that is least likely is forgotten."""
 RANKED = 20
@@ -145,7 +149,8 @@ class _Session:
         found = self.candidates.get(key)
         if found is None:
             found = _Candidate()
-            if key not in self.read and kind_of(key) in KINDS:
+            room = len(self.candidates) < 4 * CANDIDATES_KEPT
+            if room and key not in self.read and kind_of(key) in KINDS:
                 self.candidates[key] = found
         return found
 
@@ -166,6 +171,8 @@ class NextReads:
         """A session begins; one that is open already is left as it is."""
         if session in self._sessions:
             return
+        while len(self._sessions) >= SESSIONS_KEPT:
+            self.end(next(iter(self._sessions)))
         known = self._projects.setdefault(project, Together())
         self._projects.move_to_end(project)
         if len(self._projects) > PROJECTS_KEPT:
@@ -177,7 +184,7 @@ class NextReads:
     def read(self, session: str, key: str) -> None:
         """A session read a key; only its first read of it says anything."""
         s = self._sessions.get(session)
-        if s is None or key in s.read:
+        if s is None or key in s.read or len(s.read) >= READS_KEPT:
             return
         s.read[key] = None
         now = len(s.read)

@@ -17,11 +17,11 @@ from prefetch_scheduler.policies.values import define
 
 WINDOW = 4
 """Reads after one within which another follows it."""
-KEYS_KEPT = 5_000
+KEYS_KEPT = 3_000
 """Keys of a project; past it the one that was read longest ago is forgotten."""
 KINDS = ("file", "skill")
 """What is predicted. Reads of other kinds, searches say, are signs of these, and no more."""
-PARTNERS_KEPT = 80
+PARTNERS_KEPT = 40
 """Partners and followers of a key; past it the weakest are forgotten."""
 PAIRED = 60
 """Keys of a session that are paired with each other: its first ones. Pairs grow with the square."""

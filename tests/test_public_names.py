@@ -10,7 +10,7 @@ import pytest
 
 from prefetch_scheduler import engine
 from prefetch_scheduler.actors import messages
-from prefetch_scheduler.engine import PrefetchEngine, Session, sources
+from prefetch_scheduler.engine import PrefetchEngine, Session, hosts, predictor, sources
 
 CONTRACT = {
     # the API
@@ -73,6 +73,7 @@ ENGINE_ONLY = {
     "explain",
     "health",
     "actors",
+    "prefetchable",
 }
 
 
@@ -111,6 +112,16 @@ def test_an_unknown_name_is_an_attribute_error_that_names_the_package():
         _ = engine.X
     with pytest.raises(ImportError):
         from prefetch_scheduler.engine import X  # noqa: F401 - it is not there
+
+
+@pytest.mark.parametrize("module", [hosts, predictor])
+def test_the_names_of_a_package_for_hosts_are_sorted_and_documented(module: types.ModuleType):
+    assert list(module.__all__) == sorted(module.__all__)
+    assert set(module.__all__) == public(module)
+    for name in module.__all__:
+        assert vars(getattr(module, name))["__doc__"]
+        methods = [v for n, v in vars(getattr(module, name)).items() if not n.startswith("_")]
+        assert [m for m in methods if inspect.isfunction(m) and not inspect.getdoc(m)] == []
 
 
 def test_the_contracts_names_are_there():

@@ -52,7 +52,7 @@ def add_parser(subparsers: Any) -> None:
         help="recorded, or lognormal:MEDIAN_S,SIGMA: drawn for each key",
     )
     add("--seed", metavar="N", default=0, type=int, help="of what is drawn (default: 0)")
-    add("--report", metavar="DIR", type=Path, help="write an HTML page and plots to this folder")
+    add("--report", metavar="DIR", type=_folder, help="write an HTML page and plots to this folder")
     add("--config", metavar="FILE", help="configuration, YAML")
     add("--json", action="store_true", help="one JSON document on standard output")
     parser.set_defaults(run=run)
@@ -69,6 +69,12 @@ def _checked(read: Callable[[str, int], object]) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a folder is empty")
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:

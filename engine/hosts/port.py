@@ -48,7 +48,8 @@ class ReadTool:
     name: str | None = field(default=None, kw_only=True)
     """What the agent calls it; None: the function's own name."""
     max_age_s: float | None = field(default=MAX_AGE_S, kw_only=True)
-    """Seconds for which an answer stands for a new call; None: until something is written."""
+    """Seconds for which an answer stands for a new call; None: until something is written, or the
+    next task."""
     version: Callable[..., Any] | None = field(default=None, kw_only=True)
     """A quick plain function of the same arguments that tells when an answer is out of date."""
     remote: bool = field(default=False, kw_only=True)
@@ -118,9 +119,14 @@ class HostPort:
                 self._predictor = self._maker.session(self._id, self._project)
 
     def task_received(self, text: str) -> None:
-        """The agent turns to a task: a change of context. Begins the session where need be."""
+        """The agent turns to a task: a change of context. Begins the session where need be.
+
+        Whoever gave it may have changed something before: what the tools answered is stale.
+        """
         self.session_started()
         with self._guarded("task_received"):
+            if self._tasks:
+                self._forget_answers()
             self._tasks += 1
             if self._session is not None:
                 self._session.trigger(ContextChanged(f"task-{self._tasks}"))

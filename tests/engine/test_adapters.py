@@ -385,3 +385,8 @@ def test_a_mapping_that_is_no_predictors_output_is_refused():
     with pytest.raises(InvalidPrediction, match="a list of predictions with no key above it"):
         adapters.predictions({"predictions": [{"key": "file:a", "role": "main_file"}]})
     assert adapters.predictions({}) == ()
+
+
+def test_one_prediction_that_is_in_no_list_is_refused_and_says_what_to_do():
+    with pytest.raises(InvalidPrediction, match="put it into a list"):
+        adapters.predictions({"key": "file:a", "role": "main_file", "confidence": 0.9})

@@ -196,3 +196,8 @@ def test_no_process_imports_what_lies_in_the_folder_it_is_run_in(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     task = Task((str(SKILLS),), ("none", "everything"))
     assert set(run(task, scan(task), processes=2)) == {"none", "everything"}
+
+
+def test_a_report_needs_the_name_of_a_folder(capsys):
+    assert program.main(["simulate", str(SKILLS), "--report", ""]) == 2
+    assert "the name of a folder is empty" in capsys.readouterr().err

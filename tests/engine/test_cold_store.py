@@ -275,6 +275,30 @@ def test_the_files_are_for_their_owner_alone_whatever_the_umask(host: Host) -> N
         os.umask(old)
 
 
+def test_what_still_waits_for_the_cache_when_the_engine_stops_is_kept(host: Host) -> None:
+    engine = host.engine().start()
+    machine = engine._runtime.cache_kept.layers
+    real, entered, gate = machine.handle, threading.Event(), threading.Event()
+
+    def slow(command: Any, now: float) -> Any:
+        entered.set()
+        gate.wait(20)
+        return real(command, now)
+
+    machine.handle = slow
+    engine.get("versioned:first")
+    assert entered.wait(20)
+    for name in ("second", "changed", "third"):
+        engine.get(f"versioned:{name}")
+    engine._runtime.view.board.note("versioned:changed")  # its message is still on its way
+    stopping = threading.Thread(target=engine.stop)
+    stopping.start()
+    wait_for(lambda: engine.cache.inbox._control)
+    gate.set()
+    stopping.join(20)
+    assert host.kept() == ["versioned:first", "versioned:second", "versioned:third"]
+
+
 def test_it_is_bounded_by_items_and_bytes_oldest_first(host: Host) -> None:
     host.text = "x" * 1000
     with host.engine(cold_cache_size=3) as engine:

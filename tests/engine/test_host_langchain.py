@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.engine import ConfigError, PrefetchEngine
-from support.agents import MODES, READ, TASKS, Errand, Named, config
+from support.agents import MODES, READ, Errand, Named, config
 from support.documents import ROOT, python_blocks, run
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries' own making
@@ -68,7 +68,7 @@ def transcript(errand: Errand, engine: PrefetchEngine | None) -> list[Any]:
         middleware = [prefetch]
     agent = create_agent(model(errand, engine), made, middleware=middleware)
     messages: list[Any] = []
-    for task in TASKS:
+    for task in errand.tasks():
         messages = agent.invoke({"messages": [*messages, ("user", task)]})["messages"]
     return shown(messages)
 
@@ -102,7 +102,7 @@ async def _async_run(errand: Errand, engine: PrefetchEngine) -> list[Any]:
     errand.port = prefetch.port
     agent = create_agent(model(errand, engine), made, middleware=[prefetch])
     messages: list[Any] = []
-    for task in TASKS:
+    for task in errand.tasks():
         messages = (await agent.ainvoke({"messages": [*messages, ("user", task)]}))["messages"]
     return shown(messages)
 

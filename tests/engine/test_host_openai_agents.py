@@ -59,7 +59,7 @@ async def transcript(errand: Errand, engine: PrefetchEngine | None) -> list[Any]
     agent = Agent("helper", tools=[*reads, *others], model=model(errand, engine))
     terms = RunConfig(tracing_disabled=True, call_model_input_filter=look_on)
     items: list[Any] = []
-    for task in TASKS:
+    for task in errand.tasks():
         given = [*items, {"role": "user", "content": task}]
         result = await Runner.run(agent, given, hooks=hooks, run_config=terms)
         items = result.to_input_list()

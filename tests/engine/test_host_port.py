@@ -142,6 +142,18 @@ def test_a_tool_that_may_write_makes_stale_what_was_read_in_its_session(engine: 
     assert tools[1].calls == ["x"]
 
 
+def test_what_a_person_may_have_changed_before_the_next_task_is_read_anew(engine: PrefetchEngine):
+    tools = Tools()
+    port = HostPort(engine, "s1", tools=tools.reads())
+    port.task_received("one")
+    search = port.functions["search"]
+    assert [search("x"), search("x")] == [["x"], ["x"]]
+    assert tools.calls == ["x"]
+    port.task_received("two")
+    assert search("x") == ["x"]
+    assert len(tools.calls) >= 2
+
+
 def test_each_task_is_a_context_of_its_own(engine: PrefetchEngine):
     contexts: list[str | None] = []
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from prefetch_scheduler.engine import PrefetchEngine
-from support.agents import MODES, READ, TASKS, Errand, Named, config
+from support.agents import MODES, READ, Errand, Named, config
 from support.documents import ROOT, python_blocks, run
 
 pytestmark = pytest.mark.filterwarnings("default")  # of the libraries' own making
@@ -57,7 +57,7 @@ def transcript(errand: Errand, engine: PrefetchEngine | None) -> Any:
         capabilities=capabilities,
     )
     messages: list[Any] = []
-    for task in TASKS:
+    for task in errand.tasks():
         messages = agent.run_sync(task, message_history=messages).all_messages()
     return without_ids(ModelMessagesTypeAdapter.dump_python(messages, mode="json"))
 

@@ -11,6 +11,8 @@ from prefetch_scheduler.policies.next_reads import (
     PRIOR,
     PROJECTS_KEPT,
     RANKED,
+    READS_KEPT,
+    SESSIONS_KEPT,
     NextReads,
     Sign,
 )
@@ -151,6 +153,15 @@ def test_all_of_it_is_bounded():
     reads.named("s", keys(*(f"{n}.py" for n in range(3 * CANDIDATES_KEPT))))
     assert len(reads.ranked("s")) <= RANKED
     assert len(reads._sessions["s"].candidates) <= CANDIDATES_KEPT
+    reads.named("s", keys(*(f"x{n}.py" for n in range(9 * CANDIDATES_KEPT))))
+    assert len(reads._sessions["s"].candidates) <= 4 * CANDIDATES_KEPT
+    for number in range(READS_KEPT + 5):
+        reads.read("s", f"search:{number}")
+    assert len(reads._sessions["s"].read) == READS_KEPT
+    for number in range(SESSIONS_KEPT + 5):
+        reads.start(f"t{number}", "p")
+    assert len(reads._sessions) == SESSIONS_KEPT
+    assert reads.ranked("s") == []
 
     known = Together()
     for number in range(KEYS_KEPT // 50 + 5):

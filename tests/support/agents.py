@@ -1,12 +1,13 @@
 """An agent's errand that every adapter runs: what its model says, its tools, and how it may go.
 
-The model is a script: it looks around, reads the file that it has seen named, writes it, reads it
-again, and ends. Three turns of a conversation, each a run of the framework's own loop.
+The model is a script: it looks around, reads the file that it has seen named, reads it again once
+the person has changed it, writes it, reads it again, and ends. Three turns of a talk, each a
+run of the framework's own loop.
 """
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ SCRIPT: tuple[Say, ...] = (
     ("read_file", {"path": "src/auth.py"}),
     ("read_file", {"path": "src/none.py"}),
     "I have read it.",
+    ("read_file", {"path": "src/auth.py"}),
     ("write_file", {"path": "src/auth.py", "text": "def login(user): ...\n"}),
     ("read_file", {"path": "src/auth.py"}),
     "Mended.",
@@ -110,6 +112,12 @@ class Errand:
         """What the adapter is given."""
         return ReadTool(self.read_file if tool is None else tool, path="path", max_age_s=600)
 
+    def tasks(self) -> Iterator[str]:
+        """What the person says, turn by turn; before the last one they change the file."""
+        yield from TASKS[:-1]
+        (self.folder / READ).write_text("def login(me): ...\n")
+        yield TASKS[-1]
+
     # ---- the model -------------------------------------------------------------------------
 
     def next(self, engine: PrefetchEngine | None) -> Say:
@@ -128,13 +136,13 @@ class Errand:
         assert self.said == len(SCRIPT)
         by_agent = [path for path, who in self.calls if who == "agent"]
         if self.mode in ("stopped", "failing"):
-            assert by_agent == [READ, "src/none.py", READ]
+            assert by_agent == [READ, "src/none.py", READ, READ]
             return
         assert by_agent == []
         used = self.figures(engine)["used"]
         assert used >= 1 if self.mode == "on" else used == 0
         if self.mode == "off":
-            assert [path for path, _ in self.calls] == [READ, "src/none.py", READ]
+            assert [path for path, _ in self.calls] == [READ, "src/none.py", READ, READ]
 
     def figures(self, engine: PrefetchEngine) -> Mapping[str, Any]:
         """Of its own session."""

@@ -17,6 +17,7 @@ from prefetch_scheduler.engine import (
     ConfigError,
     Constraints,
     Content,
+    ContextChanged,
     FileChanged,
     FileSource,
     HostBusy,
@@ -25,8 +26,11 @@ from prefetch_scheduler.engine import (
     LoadTimeout,
     Prediction,
     PrefetchEngine,
+    ProjectSwitched,
     ResourceUnavailable,
+    SessionEnded,
     UnknownKind,
+    UserLoggedIn,
 )
 from prefetch_scheduler.engine.cli import main as program
 from prefetch_scheduler.policies.config import Execution
@@ -437,3 +441,22 @@ def test_a_source_that_never_returns_harms_no_other(root: Path) -> None:
             gate.set()  # let its threads go, so that the engine leaves none behind
     finally:
         gate.set()
+
+
+class Unhashable(str):
+    """A string that code of its own keeps from being a key of a dict."""
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+
+def test_names_of_a_strange_kind_of_string_are_taken_as_plain_ones() -> None:
+    with PrefetchEngine() as engine:
+        session = engine.session(Unhashable("s"), project=Unhashable("p"), user=Unhashable("u"))
+        assert engine.session("s") is session
+        session.trigger(ProjectSwitched(Unhashable("q")))
+        session.trigger(ContextChanged(Unhashable("c")))
+        session.trigger(UserLoggedIn(Unhashable("v")))
+        session.trigger(SessionEnded())
+        assert engine.total_report() is not None
+        assert all(actor.restarts == 0 for actor in engine.health().actors)

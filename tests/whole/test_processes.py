@@ -125,6 +125,7 @@ if child == 0:
             lambda: engine.peek("k:before"),
             engine.report,
             lambda: engine.session("s"),
+            lambda: engine.planner.ask(object()),
         ):
             try:
                 use()
