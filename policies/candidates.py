@@ -48,7 +48,11 @@ class Moment:
 
     @classmethod
     def of(
-        cls, s: PlannerState, session: SessionState, cause: Cause, limits: Mapping[str, float]
+        cls,
+        s: PlannerState,
+        session: SessionState,
+        cause: Cause,
+        limits: Mapping[str, float] | None = None,
     ) -> "Moment":
         """`limits`: what is left of token budgets of the session or a period."""
         weighing = None
