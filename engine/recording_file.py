@@ -105,8 +105,8 @@ class RecordingFile:
             return last
         with self.path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LINE_BYTES))
-            lines = file.read().splitlines(keepends=True)
-            return lines[-1] if lines else None
+            tail = file.read().splitlines(keepends=True)
+            return tail[-1] if tail else None
 
     def _set_aside(self) -> None:
         if self._kept == 1:

@@ -122,6 +122,8 @@ def on_session_started(s: PlannerState, event: SessionStarted, now: float) -> No
     session.user = event.user if event.user is not None else session.user
     s.learning.began(session.id, session.project)
     s.count(SessionOpened(session.id, session.project, session.user))
+    for stored, key, at in s.early.taken(session.id):
+        demanding.note_reader(s, session, stored, key, at)
     for key in s.config.pins:
         on_pin(s, PinKey(session.id, key), now)
     prefill(s, session, s.config.prefill.session_start, demanding.habit_groups(session), now)

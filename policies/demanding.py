@@ -32,6 +32,8 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
     stored = event.stored or s.stored(event.key, session)
     if not event.counted and event.attempt == 0:
         note_use(s, session, stored, event.key, now)
+        if event.session not in s.sessions:  # its read has overtaken its start, or it is over
+            s.early.note(event.session, stored, event.key, now)
     if event.attempt < MOST_RETRIES and _newer_resident(s, stored, event):
         s.emit(Retry(event.ticket, event.counted, event.session, event.key))
         return
@@ -70,6 +72,11 @@ def _overdue(s: PlannerState, flight: Flight, now: float) -> bool:
 def note_use(s: PlannerState, session: SessionState, stored: str, key: str, at: float) -> None:
     """A read, for recency, daily use and what later sessions are prefilled with (D6, D33)."""
     s.usage.note(stored, at, s.today)
+    note_reader(s, session, stored, key, at)
+
+
+def note_reader(s: PlannerState, session: SessionState, stored: str, key: str, at: float) -> None:
+    """What of a read depends on who its session is."""
     s.learning.read(session.id, stored, at)
     for group in habit_groups(session):
         s.habits.note(group, key)

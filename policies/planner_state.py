@@ -31,7 +31,7 @@ from prefetch_scheduler.policies.slots import Slots
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.steps import Steps
 from prefetch_scheduler.policies.unstarted import Unstarted
-from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.usage import EarlyReads, Habits, UsageHistory
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import PolicyName, Pool, SpeculationMode
 from prefetch_scheduler.policies.waiting import WaitingRoom
@@ -65,6 +65,7 @@ class PlannerState:
     breakers: Breakers = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
     usage: UsageHistory = field(init=False, factory=UsageHistory)
+    early: EarlyReads = field(init=False, factory=EarlyReads)
     habits: Habits = field(init=False, factory=Habits)
     sessions: dict[str, SessionState] = field(init=False, factory=dict)
     crossing: dict[str, float] = field(init=False, factory=dict)

@@ -50,6 +50,31 @@ class UsageHistory:
         return len(self._uses)
 
 
+EARLY_SESSIONS = 64
+EARLY_READS = 64
+
+
+@define
+class EarlyReads:
+    """Reads of sessions whose start is still on its way: readers overtake what else a host says."""
+
+    _reads: OrderedDict[str, list[tuple[str, str, float]]] = field(init=False, factory=OrderedDict)
+
+    def note(self, session: str, stored: str, key: str, at: float) -> None:
+        """A session that is not known read a key at engine time `at`."""
+        reads = self._reads.get(session)
+        if reads is None:
+            reads = self._reads[session] = []
+            if len(self._reads) > EARLY_SESSIONS:
+                self._reads.popitem(last=False)
+        if len(reads) < EARLY_READS:
+            reads.append((stored, key, at))
+
+    def taken(self, session: str) -> list[tuple[str, str, float]]:
+        """`(cache key, key, at)` of what a session that starts has read already."""
+        return self._reads.pop(session, [])
+
+
 DECAY_AFTER = 10
 """Counts are halved after this many notes for each key that a group may hold."""
 

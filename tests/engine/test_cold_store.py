@@ -214,7 +214,7 @@ def test_a_file_that_opens_too_late_is_done_without(
 
 
 def test_what_was_invalidated_does_not_come_back(host: Host) -> None:
-    with host.engine() as engine:
+    with host.engine(enable_speculative_prefetch=False) as engine:  # else it is loaded again
         for key in ("aged:a", "aged:b", "versioned:a"):
             engine.get(key)
         engine.invalidate("aged:a")

@@ -5,7 +5,13 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetch_scheduler.policies.usage import Habits, UsageHistory
+from prefetch_scheduler.policies.usage import (
+    EARLY_READS,
+    EARLY_SESSIONS,
+    EarlyReads,
+    Habits,
+    UsageHistory,
+)
 
 
 def test_a_read_is_recent_until_its_time_is_over() -> None:
@@ -104,3 +110,15 @@ def test_habits_stay_within_their_bound(notes: list[int], keys: int) -> None:
         habits.note("x", str(number))
         held = habits.top("x", 1_000)
         assert len(held) <= keys
+
+
+def test_early_reads_are_taken_once_and_bounded() -> None:
+    early = EarlyReads()
+    for number in range(EARLY_READS + 5):
+        early.note("s", f"k:{number}", f"k:{number}", 1.0)
+    assert len(early.taken("s")) == EARLY_READS
+    assert early.taken("s") == []
+    for number in range(EARLY_SESSIONS + 1):
+        early.note(f"s{number}", "k:a", "k:a", 1.0)
+    assert early.taken("s0") == []
+    assert early.taken("s1") == [("k:a", "k:a", 1.0)]

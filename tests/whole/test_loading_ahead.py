@@ -7,14 +7,16 @@ from prefetch_scheduler.policies.planner_events import (
     CancelKey,
     CancelPlan,
     ContextChanged,
+    Demand,
     HostBusy,
     HostIdle,
     SessionEnded,
+    SessionStarted,
 )
 from prefetch_scheduler.policies.prediction import FollowUp, Terms
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.vocabulary import Lane, Mode, Pool, Priority, Reason, Relation
-from support.virtual import HANG, Load, World, p
+from support.virtual import HANG, Load, Outcome, World, p
 
 
 def lanes(handle) -> dict[str, tuple[Lane, Reason]]:
@@ -580,3 +582,16 @@ def test_a_key_can_be_taken_back_queued_or_running_but_not_from_others():
     assert world.cancelled == [running]
     assert {"file:1", "file:2"} <= world.resident
     assert running not in world.resident
+
+
+def test_a_read_that_overtook_the_start_of_its_session_counts_for_its_project():
+    world = World()
+    world.tell(Demand("first", "file:a", Outcome(world.now), at=world.now))
+    world.tell(SessionStarted("first", "shop"))
+    world.settle()
+    world.tell(SessionEnded("first"))
+    world.change("file:a")
+    before = len(world.started)
+    world.tell(SessionStarted("second", "shop"))
+    world.settle()
+    assert [key for _, key, _ in world.started[before:]] == ["file:a"]
