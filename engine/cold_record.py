@@ -143,7 +143,8 @@ def _plain(version: Hashable) -> Any:
     if isinstance(version, tuple) and kind is tuple:
         return ["tuple", [_plain(part) for part in version]]
     if isinstance(version, FileStamp) and kind is FileStamp:
-        return ["file", list(astuple(version))]
+        *fields, _path = astuple(version)  # the root may be another one next time
+        return ["file", fields]
     raise Unkeepable(f"its version is a {kind.__name__}, which cannot be written and read back")
 
 

@@ -198,7 +198,7 @@ class FileBacked:
             return None
         if held == read.stamp and held.settled == read.stamp.settled:
             return content
-        return with_version(content, read.stamp)
+        return with_version(content, now.version)
 
     def watched(self, name: str) -> tuple[str, ...]:
         """The file's path, and that of the file which it stands for where it is a link."""

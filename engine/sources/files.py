@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from attrs import evolve
+
 from prefetch_scheduler.engine.sources.exclusions import DEFAULT_EXCLUDES
 from prefetch_scheduler.engine.sources.file_backed import MAX_BYTES, MAX_PREFETCH_BYTES, FileBacked
 from prefetch_scheduler.engine.sources.folder import FileRead
@@ -99,7 +101,7 @@ class FileSource(FileBacked):
         ) -> Content | None:
             held: Any = content.version
             try:
-                found = stat(prefix + key[name_at:])
+                found = stat(held.path or prefix + key[name_at:])
                 if (
                     found.st_mtime_ns == held.mtime_ns
                     and found.st_ctime_ns == held.ctime_ns
@@ -121,6 +123,6 @@ class FileSource(FileBacked):
         return Content(
             decoded.value,
             tokens=tokens_of_size(len(read.raw), suffix_of(name)),
-            version=read.stamp,
+            version=evolve(read.stamp, path=self.folder.prefix + name),
             media_type=decoded.media_type,
         )

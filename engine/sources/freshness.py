@@ -40,6 +40,8 @@ class FileStamp:
     device: int
     settled: bool = field(default=False, eq=False)
     """Whether every later change must show in the fields above."""
+    path: str | None = field(default=None, eq=False, repr=False)
+    """Where it was read, so that a check need not put the path together; None: not known."""
 
 
 ABSENT = FileStamp(0, 0, -1, 0, 0)
