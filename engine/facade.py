@@ -30,7 +30,8 @@ from prefetch_scheduler.engine.sources.registry import Expand, SourceRegistry
 from prefetch_scheduler.engine.timeouts import checked_timeout
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.errors import PrefetchError
+from prefetch_scheduler.policies.errors import PrefetchError, UnknownKind
+from prefetch_scheduler.policies.keys import plain_key
 from prefetch_scheduler.policies.planner_events import DEFAULT_SESSION
 from prefetch_scheduler.policies.prediction import Constraints, Prediction
 from prefetch_scheduler.policies.report import Report
@@ -313,8 +314,16 @@ class PrefetchEngine(Reads):
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What happened to a resource, oldest first: time, event, reason."""
-        name = self._default._name(key)
-        lines: tuple[StoryLine, ...] = self._runtime.ask_metrics(StoryQuery(name.key))
+        try:
+            return self._story(self._default._name(key).key)
+        except UnknownKind:
+            lines = self._story(plain_key(key))  # that it was predicted is a story all the same
+            if not lines:
+                raise
+            return lines
+
+    def _story(self, key: str) -> tuple[StoryLine, ...]:
+        lines: tuple[StoryLine, ...] = self._runtime.ask_metrics(StoryQuery(key))
         return lines
 
     def health(self) -> Health:

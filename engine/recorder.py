@@ -275,11 +275,11 @@ def recorder_of(runtime: "Runtime", path: str | os.PathLike[str]) -> Recorder:
     Raises:
         ConfigError: the path has another suffix than a recording's.
     """
-    rules, entries = runtime.config.recording, runtime.view.entries
+    rules, view = runtime.config.recording, runtime.view
     file = RecordingFile(path, int(rules.max_file_mb * 1e6), rules.files_kept)
 
     def load_s(stored: str) -> float | None:
-        entry = entries.get(stored)
+        entry = view.entries.get(stored)  # another dict after a restart of the cache
         return None if entry is None else entry.load_s
 
     def dropped(count: int) -> None:

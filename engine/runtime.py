@@ -405,6 +405,7 @@ class Runtime:
             raise self.system.error()
         self.planner.ask(PlannerStatusQuery(), timeout=limit_s)
         self.cache.ask(Drain(), timeout=limit_s)
+        self.planner.ask(PlannerStatusQuery(), timeout=limit_s)  # what it learns of these reads
         return self.metrics.ask(query, timeout=limit_s)
 
     def planner_status(self) -> PlannerStatus | None:

@@ -46,7 +46,7 @@ def carry_over(old: PlannerState, new: PlannerState) -> None:
     new.host_busy = old.host_busy
     new.epoch, new.last_plan = old.epoch, old.last_plan
     new.wall, new.today = old.wall, old.today
-    new.crossing = dict(old.crossing)
+    new.crossing, new.leaving = dict(old.crossing), dict(old.leaving)
     for session in list(old.sessions.values()):
         kept = SessionState(session.id, session.project, session.user, session.context)
         kept.predicted, kept.pins = session.predicted, set(session.pins)

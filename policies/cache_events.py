@@ -190,7 +190,14 @@ class Accessed:
     reads: tuple[Read, ...]
 
 
-CacheNotice = Stored | Refused | Removed | Invalidated | Holding | Accessed
+@frozen
+class SessionLeft:
+    """All that a session has read is told of, and what it had here has been settled."""
+
+    session: str
+
+
+CacheNotice = Stored | Refused | Removed | Invalidated | Holding | Accessed | SessionLeft
 
 
 # ---- from the CacheLayer, to the view that readers see ---------------------------------------

@@ -14,6 +14,7 @@ from prefetch_scheduler.policies.cache_events import (
     Pin,
     Refused,
     Removed,
+    SessionLeft,
     Stored,
     Unpin,
 )
@@ -53,6 +54,8 @@ from prefetch_scheduler.policies.yaml_text import printable
 
 FAMILIAR_WEIGHED = 50
 """Keys that most sessions of a project read, of which a new session loads those worth it."""
+LEAVING_KEPT = 256
+"""Sessions that are over and wait for word of their last reads."""
 
 # ---- contexts -------------------------------------------------------------------------------
 
@@ -117,6 +120,8 @@ def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:
 
 
 def on_session_started(s: PlannerState, event: SessionStarted, now: float) -> None:
+    if event.session in s.leaving:  # one of the same name
+        _left(s, event.session)
     session = s.session(event.session)
     session.project = event.project if event.project is not None else session.project
     session.user = event.user if event.user is not None else session.user
@@ -187,11 +192,22 @@ def on_session_ended(s: PlannerState, event: SessionEnded) -> None:
         _unpin_flight(s, flight, event.session)
     for flight in s.flights.wanted_by(event.session):
         ending.drop_want(s, flight, event.session, Reason.SESSION_ENDED)
-    s.sessions.pop(event.session, None)
-    s.learning.ended(event.session)
-    report_learned(s)
+    ended = s.sessions.pop(event.session, None)
+    if ended is not None:
+        s.leaving[event.session] = ended
+        if len(s.leaving) > LEAVING_KEPT:
+            _left(s, next(iter(s.leaving)))
     s.emit(ToCache(EndSession(event.session)))
     s.count(SessionClosed(event.session))
+
+
+def _left(s: PlannerState, session: str) -> None:
+    """A session that is over has read what it has: reads are told of some time after they happen,
+    and only now is it known which predictions of it came true.
+    """
+    s.leaving.pop(session, None)
+    s.learning.ended(session)
+    report_learned(s)
 
 
 def report_learned(s: PlannerState) -> None:
@@ -299,7 +315,9 @@ def _unpin_flight(s: PlannerState, flight: Flight, session: str) -> None:
 
 def on_cache_report(s: PlannerState, report: CacheReport, now: float) -> None:
     for notice in report.notices:  # first: what is loaded again is expected from then on
-        if isinstance(notice, Invalidated):
+        if isinstance(notice, Accessed):
+            _accessed(s, notice)
+        elif isinstance(notice, Invalidated):
             s.learning.changed(notice.pattern)
     for notice in report.notices:
         _on_notice(s, notice, now)
@@ -323,12 +341,19 @@ def _on_notice(s: PlannerState, notice: CacheNotice, now: float) -> None:
         case Holding():
             s.resident = {entry.stored: entry for entry in notice.entries}
         case Accessed():
-            for read in notice.reads:
-                session = s.sessions.get(read.session)
-                if session is not None:
-                    demanding.note_use(s, session, read.stored, public_key(read.stored), read.at)
+            pass  # taken in before the others
+        case SessionLeft(session):
+            if session not in s.sessions:  # else it has begun again meanwhile
+                _left(s, session)
         case _:
             assert_never(notice)
+
+
+def _accessed(s: PlannerState, notice: Accessed) -> None:
+    for read in notice.reads:
+        session = s.sessions.get(read.session) or s.leaving.get(read.session)
+        if session is not None:
+            demanding.note_use(s, session, read.stored, public_key(read.stored), read.at)
 
 
 def _stored(s: PlannerState, notice: Stored) -> None:

@@ -41,6 +41,7 @@ from prefetch_scheduler.policies.cache_events import (
     Resident,
     Restamp,
     Restore,
+    SessionLeft,
     Stored,
     Unpin,
     Withdraw,
@@ -128,6 +129,7 @@ class CacheLayers:
                 self._unpin(stored, session, now)
             case EndSession(session):
                 self._residents.end_session(session, now)
+                self._residents.out.append(SessionLeft(session))
             case Resident():
                 self._resident()
             case Drain():

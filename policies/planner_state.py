@@ -68,6 +68,8 @@ class PlannerState:
     early: EarlyReads = field(init=False, factory=EarlyReads)
     habits: Habits = field(init=False, factory=Habits)
     sessions: dict[str, SessionState] = field(init=False, factory=dict)
+    leaving: dict[str, SessionState] = field(init=False, factory=dict)
+    """Sessions that are over, whose last reads the cache has not told of yet."""
     crossing: dict[str, float] = field(init=False, factory=dict)
     """Session -> when its change of context cancels, unless a submit comes first (D25).
 

@@ -57,8 +57,8 @@ class Report:
         }
         if s.engine is not None:
             body["engine"] = _engine(s.engine)
-        if s.learned is not None:
-            body["speculation"] = {"verdict": whether_it_pays(s), **_learned(s.learned)}
+            learned = {} if s.learned is None else _learned(s.learned)
+            body["speculation"] = {"verdict": whether_it_pays(s), **learned}
         return body
 
     def summary(self) -> dict[str, Any]:
@@ -154,13 +154,13 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
         "promise_kept": figures.kept,
         "lead_s": seconds(figures.lead_s),
         "held_back": [
-            {"source": held.source, "role": held.role, "why": held.words()}
+            {"source": held.source, "role": held.role and str(held.role), "why": held.words()}
             for held in figures.held_back
         ],
         "reliability": [
             {
                 "source": row.source,
-                "role": row.role,
+                "role": str(row.role),
                 "stated": rate(row.stated),
                 "true": rate(row.true),
                 "count": row.count,

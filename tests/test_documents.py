@@ -40,11 +40,14 @@ SOURCE_PAGES = {
     "mcp-source.md": (McpServer, _McpKind),
     "agent-skills.md": (),
 }
-FEW_EXAMPLES = ("predictor.md", "hosts.md", "troubleshooting.md", *SOURCE_PAGES)
+FEW_EXAMPLES = ("predictor.md", "hosts.md", "sessions.md", "troubleshooting.md", *SOURCE_PAGES)
 """Those of the adapters run in the tests of each: they need its framework."""
 EXAMPLES = [
     *(ROOT / "docs" / name for name in ("messages.md", "sources.md", "observability.md")),
-    *(ROOT / "docs" / name for name in ("hosts.md", "predictor.md", "troubleshooting.md")),
+    *(
+        ROOT / "docs" / name
+        for name in ("hosts.md", "predictor.md", "sessions.md", "troubleshooting.md")
+    ),
     *(ROOT / "docs" / page for page in SOURCE_PAGES),
 ]
 

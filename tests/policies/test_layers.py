@@ -22,6 +22,7 @@ from prefetch_scheduler.policies.cache_events import (
     Removed,
     Resident,
     Restamp,
+    SessionLeft,
     Stored,
     Unpin,
     Withdraw,
@@ -345,7 +346,7 @@ def test_a_first_read_of_what_was_counted_as_wasted_counts_nothing() -> None:
 
 
 def test_a_session_without_entries_may_end() -> None:
-    assert cache().do(EndSession("nobody")) == []
+    assert cache().do(EndSession("nobody")) == [SessionLeft("nobody")]
 
 
 # ---- used and wasted (D34, D35) ------------------------------------------------------------------

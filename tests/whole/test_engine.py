@@ -579,3 +579,36 @@ def test_a_read_that_was_given_up_while_it_was_sent_back_is_counted() -> None:
         engine.planner.tell(Demand("default", "k:a", reply, at=0.0, seen=-1.0))
         after = engine.total_report()
     assert after.summary()["cache_misses"] == before.summary()["cache_misses"] + 1
+
+
+# ---- what is learned of reads --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("then", ["end", "change"])
+def test_a_hit_counts_as_a_read_however_soon_its_session_ends_or_its_key_changes(then: str):
+    with PrefetchEngine(sources=[CallableSource("k", str, read_only=True)]) as engine:
+        for number in range(5):
+            session = engine.session(f"s{number}")
+            key = f"k:{number}"
+            session.submit([Prediction(key, "main_file", 0.9)]).wait_immediate(5)
+            until(engine, key)
+            session.get(key)
+            if then == "change":
+                session.invalidate(key)
+            session.trigger(SessionEnded())
+        report = engine.total_report().to_dict()["prefetch_report"]
+    (line,) = report["speculation"]["reliability"]
+    assert (line["true"], line["count"]) == (1.0, 5)
+    assert type(line["role"]) is str
+
+
+def test_the_story_of_what_no_source_serves_is_told():
+    with PrefetchEngine(sources=[CallableSource("k", str, read_only=True)]) as engine:
+        engine.submit([Prediction("mail:x", "main_file", 0.9)]).plan(5)
+        assert any("no_source" in line.reason for line in engine.explain("mail:x"))
+
+
+def test_the_whole_report_says_from_the_start_whether_it_pays():
+    with PrefetchEngine() as engine:
+        body = engine.total_report().to_dict()["prefetch_report"]
+    assert "nothing was read" in body["speculation"]["verdict"]

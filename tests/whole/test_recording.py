@@ -5,6 +5,7 @@ import gzip
 import json
 import resource
 import threading
+import time
 
 import pytest
 
@@ -325,3 +326,19 @@ def test_a_file_that_cannot_be_written_is_an_error_at_the_start(tmp_path):
     with pytest.raises(ConfigError, match="cannot be written"):
         engine.start()
     assert not [t for t in threading.enumerate() if t.name == "prefetch-recorder"]
+
+
+def test_a_hit_of_what_was_loaded_ahead_is_recorded_with_what_its_load_took(tmp_path):
+    path = tmp_path / "s.jsonl"
+
+    def slow(name):
+        time.sleep(0.05)
+        return name
+
+    with PrefetchEngine(sources=[source(slow)], record=path) as engine:
+        engine.submit([Prediction("file:a", "main_file", 0.9)]).wait_immediate(5)
+        while engine.peek("file:a") is None:
+            time.sleep(0.01)
+        engine.get("file:a")
+    (access,) = only(path).accesses()
+    assert access.load_s >= 0.05
