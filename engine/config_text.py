@@ -148,8 +148,8 @@ _INTRODUCTION = f"""# Configuration
 A configuration is a YAML file (`PrefetchEngine("prefetch.yaml")`), a mapping of the same shape, or
 a `Config` object. The keys stand under `{TOP_KEY}:`, which may be left out. Every key has a
 default, so an empty file is valid, and so is a group with nothing below it. `prefetch-scheduler
-config` prints the effective configuration with comments, `prefetch-scheduler config --schema` its JSON
-Schema for editors.
+config` prints the effective configuration with comments, `prefetch-scheduler config --schema` its
+JSON Schema for editors.
 
 ```yaml
 {TOP_KEY}:
