@@ -222,7 +222,10 @@ class Reads:
                     continue
                 if reply.give_up():
                     raise self._timed_out(read, reply, left.limit) from None
-                outcome = reply.wait()  # it came at the last moment
+                try:
+                    outcome = reply.wait()  # it came at the last moment
+                except (EngineDegraded, ActorCrashed):
+                    raise self._timed_out(read, reply, left.limit) from None
             except (EngineDegraded, ActorCrashed):
                 return self._directly(read, reply, left)
             except BaseException:
@@ -245,7 +248,10 @@ class Reads:
             except AskTimeout:
                 if reply.give_up():
                     raise self._timed_out(read, reply, left.limit) from None
-                outcome = await reply  # it came at the last moment
+                try:
+                    outcome = await reply  # it came at the last moment
+                except (EngineDegraded, ActorCrashed):
+                    raise self._timed_out(read, reply, left.limit) from None
             except (EngineDegraded, ActorCrashed):
                 return await self._adirectly(read, reply, left)
             except BaseException:

@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prefetch_scheduler.actors.messages import Demand
-from prefetch_scheduler.actors.reply import SyncReply
+from prefetch_scheduler.actors.reply import ActorCrashed, AskTimeout, SyncReply
 from prefetch_scheduler.engine import (
     CallableSource,
     Config,
@@ -612,3 +613,20 @@ def test_the_whole_report_says_from_the_start_whether_it_pays():
     with PrefetchEngine() as engine:
         body = engine.total_report().to_dict()["prefetch_report"]
     assert "nothing was read" in body["speculation"]["verdict"]
+
+
+def test_a_planner_that_fails_in_the_last_moment_of_a_read_makes_it_a_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    with PrefetchEngine(sources=[CallableSource("k", str, read_only=True)]) as engine:
+        wait = SyncReply.wait
+
+        def late(reply: SyncReply, timeout: float | None = None) -> Any:
+            if timeout is not None and reply.fail(ActorCrashed("the planner failed")):
+                raise AskTimeout("no answer")
+            return wait(reply, timeout)
+
+        monkeypatch.setattr(SyncReply, "wait", late)
+        with pytest.raises(LoadTimeout):
+            engine.get("k:a", timeout=5)
+        monkeypatch.undo()
