@@ -77,9 +77,9 @@ class Host:
                 [Prediction(key, pick.choice(ROLES), pick.uniform(0.3, 1)) for key in sorted(keys)]
             )
             self.predictions += len(keys)
-            if turn % 50 == 0:
+            if turn % 20 == 0:
                 session.trigger(ContextChanged(f"context {turn}"))
-            if turn % 200 == 0:
+            if turn % 40 == 0:  # so that the latest ended ones are soon as many as are kept
                 session.trigger(SessionEnded())
 
     def edit(self, seed: int) -> None:
