@@ -102,7 +102,11 @@ def refuse(message: Any, error: PrefetchError) -> None:
         case Demand(ticket=ticket) if ticket is not None:
             ticket.fail(error)
         case Submit(ticket=ticket) if ticket is not None:
-            ticket.given_up(error)
+            told = getattr(ticket, "given_up", None)  # a host's own need not have it
+            if told is not None:
+                told(error)
+            else:
+                ticket.immediate_done(False)
         case _:
             pass
 

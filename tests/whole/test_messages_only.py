@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from prefetch_scheduler.actors.kept import refuse
 from prefetch_scheduler.actors.messages import (
     AlertsQuery,
     Answer,
@@ -265,3 +266,10 @@ def test_an_ask_after_the_end_raises_and_never_hangs(root: Path) -> None:
         with pytest.raises(EngineStopped):
             address.ask(message)
         assert address.tell(message) is False
+
+
+def test_a_ticket_of_two_methods_is_told_when_its_submit_will_never_be_planned() -> None:
+    ticket = Ticket()
+    refuse(Submit("s", (), ticket=ticket), EngineStopped("over"))
+    assert ticket.immediate is False
+    assert ticket.done.is_set()
