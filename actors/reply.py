@@ -50,10 +50,12 @@ class Reply(Protocol):
 class _OneShot:
     """Lets exactly one of several threads answer: popping a list's only item is atomic."""
 
-    __slots__ = ("_right",)
+    __slots__ = ("_right", "gone")
 
     def __init__(self) -> None:
         self._right: list[None] = [None]
+        self.gone = False
+        """Whether its asker has given up before there was an answer."""
 
     @property
     def done(self) -> bool:
@@ -61,7 +63,8 @@ class _OneShot:
 
     def give_up(self) -> bool:
         """Wait no longer: an answer finds nobody. False: it has been answered already."""
-        return self._claim()
+        self.gone = self._claim()
+        return self.gone
 
     def _claim(self) -> bool:
         try:
