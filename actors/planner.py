@@ -427,8 +427,8 @@ class Planner(EngineActor):
                 effect.ticket.set(effect)
             case Retry(counted=counted, session=session, key=key):
                 self._kept.answered(effect.ticket)
-                effect.ticket.set(effect)
-                if key and not counted and getattr(effect.ticket, "gone", False):
+                late = effect.ticket.set(effect) is False
+                if late and key and not counted and getattr(effect.ticket, "gone", False):
                     # Its reader was to count it, and has given up.
                     gone = Miss(session, key, predicted=False, reason="given up")
                     self._metrics.tell(Events((gone,)))

@@ -63,8 +63,11 @@ class _OneShot:
 
     def give_up(self) -> bool:
         """Wait no longer: an answer finds nobody. False: it has been answered already."""
-        self.gone = self._claim()
-        return self.gone
+        self.gone = True  # first: whoever finds that it is too late looks why
+        if self._claim():
+            return True
+        self.gone = False
+        return False
 
     def _claim(self) -> bool:
         try:
