@@ -34,6 +34,7 @@ from support.waiting import wait_for
 
 APP = Path(__file__).parents[1] / "support" / "mcp_app.py"
 WAIT_S = 30.0
+KEY = "mcp:app/note://it"
 OPTED_IN = {"execution": {"prefetch_remote": True}}
 
 NOTE = resource_key("app", "note://it")
@@ -204,6 +205,23 @@ def test_a_killed_web_server_is_a_clear_error_and_is_used_again_when_it_is_back(
 
 
 # ---- what is loaded ahead ---------------------------------------------------------------------
+
+
+def test_a_killed_server_leaves_readers_with_what_they_had_where_that_was_opted_in():
+    web = Web()
+    server = web.server(assumed_max_age_s=0.0)
+    lenient = mcp_sources(server, stale_if_error_s=60.0)
+    try:
+        with PrefetchEngine(sources=lenient) as engine:
+            fresh = engine.get(KEY, timeout=WAIT_S)
+            web.kill()
+            old = engine.get(KEY, timeout=WAIT_S)
+            assert (fresh.value, fresh.stale) == ("one", False)
+            assert (old.value, old.stale) == ("one", True)
+            web.start()
+            wait_for(lambda: not engine.get(KEY, timeout=WAIT_S).stale)
+    finally:
+        web.kill()
 
 
 def test_predicted_resources_and_calls_are_there_before_they_are_read(web):
