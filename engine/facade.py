@@ -322,6 +322,11 @@ class PrefetchEngine(Reads):
                 raise
             return lines
 
+    def has_session(self, id: str) -> bool:  # noqa: A002 - as of `session`
+        """Whether a session of that id has been started, and has not ended."""
+        with self._lock:
+            return id in self._sessions or id == DEFAULT_SESSION
+
     def _story(self, key: str) -> tuple[StoryLine, ...]:
         lines: tuple[StoryLine, ...] = self._runtime.ask_metrics(StoryQuery(key))
         return lines

@@ -88,6 +88,11 @@ class Answers:
 
     def _report(self, session: str = "") -> dict[str, Any]:
         report: Report = self._engine._runtime.ask_metrics(ReportQuery(session or None), LIMIT_S)
+        counts = report.snapshot.counts
+        if session and not (counts.reads or counts.prefetches or self._engine.has_session(session)):
+            raise MonitorError(
+                f"no session {session!r} is known: none was started, or its figures are forgotten"
+            )
         return report.to_dict()
 
     def _explain(self, key: str = "") -> dict[str, Any]:

@@ -186,7 +186,8 @@ class RootFolder:
         try:
             descriptor = self._open(name)
         except OSError as error:
-            raise ResourceUnavailable(f"{name!r} cannot be read: {_why(error)}") from error
+            where = f" in {self.path}" if _is_missing(error) else ""
+            raise ResourceUnavailable(f"{name!r} cannot be read: {_why(error)}{where}") from error
         try:
             yield descriptor
         except OSError as error:
@@ -300,7 +301,11 @@ def _too_large(name: str, size: str, limit: int) -> ResourceUnavailable:
     )
 
 
+def _is_missing(error: OSError) -> bool:
+    return error.errno in (errno.ENOENT, errno.ENOTDIR)
+
+
 def _why(error: OSError) -> str:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if _is_missing(error):
         return "there is no such file"
     return error.strerror or str(error)

@@ -86,6 +86,8 @@ def test_top_as_json_is_one_document(engine: PrefetchEngine, capsys: Captured):
 def test_report_is_that_of_the_engine_or_of_a_session(engine: PrefetchEngine, capsys: Captured):
     assert main(["report"]) == 0
     assert capsys.readouterr().out == engine.total_report().to_text()
+    assert main(["report", "--session", "nobody"]) == 1
+    assert "no session 'nobody' is known" in capsys.readouterr().err
     assert main(["report", "--session", "default"]) == 0
     assert capsys.readouterr().out == engine.report().to_text()
     assert main(["report", "--json"]) == 0
