@@ -120,8 +120,6 @@ def _plan_nothing(s: PlannerState, pending: PendingPlan) -> None:
 
 
 def on_session_started(s: PlannerState, event: SessionStarted, now: float) -> None:
-    if event.session in s.leaving:  # one of the same name
-        _left(s, event.session)
     session = s.session(event.session)
     session.project = event.project if event.project is not None else session.project
     session.user = event.user if event.user is not None else session.user

@@ -180,6 +180,10 @@ class PlannerState:
         """The session of that name; it comes into being when it is first spoken of."""
         found = self.sessions.get(name)
         if found is None:
+            if self.leaving.pop(name, None) is not None:
+                self.learning.ended(
+                    name
+                )  # one of the same name, whose last reads are not waited for
             found = self.sessions[name] = SessionState(name)
         return found
 

@@ -4,7 +4,7 @@ from attrs import evolve
 
 from prefetch_scheduler.policies.config import Config, Execution, Speculation
 from prefetch_scheduler.policies.metrics_events import Learned
-from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted
+from prefetch_scheduler.policies.planner_events import Demand, SessionEnded, SessionStarted, Submit
 from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.source_info import SourceInfo
 from prefetch_scheduler.policies.story import StoryBook
@@ -243,3 +243,15 @@ def test_a_session_that_outruns_its_budget_is_thriftier() -> None:
         assert worth is not None
         prices.append(worth.price)
     assert prices[1] > 2 * prices[0]
+
+
+def test_a_session_that_goes_on_after_its_end_leaves_nothing_unsettled() -> None:
+    world = World(default=SLOW)
+    world.submit([p(f"file:{n}", confidence=0.85) for n in range(5)], session="s")
+    planner = world.planner
+    planner.handle(SessionEnded("s"), world.now)
+    planner.handle(Submit("s", (), Terms()), world.now)  # before the cache has told of its end
+    assert planner.state.leaving == {}
+    assert planner.state.learning._sessions.get("s") is None or not (
+        planner.state.learning._sessions["s"].open
+    )
