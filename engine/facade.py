@@ -148,8 +148,7 @@ class PrefetchEngine(Reads):
 
     async def astart(self) -> Self:
         """As `start`, without blocking the event loop."""
-        starting = _in_thread(self.start, undo=self.stop)
-        await starting
+        await _in_thread(self.start, undo=self.stop)
         return self
 
     async def astop(self, timeout: float = 5.0) -> None:
@@ -197,8 +196,8 @@ class PrefetchEngine(Reads):
         with self._lock:
             found = self._sessions.get(id)
             if found is None:
-                project, user = started.project, started.user
-                found = self._sessions[id] = self._new_session(id, project, user)
+                found = self._new_session(id, started.project, started.user)
+                self._sessions[id] = found
                 new = True
             else:
                 new = False

@@ -162,12 +162,10 @@ def prefill(
     learned: dict[str, tuple[float, Priority]] = {}
     if s.weighs and s.learning.experienced:
         if s.config.prefill.learned:
-            familiar = s.learning.familiar.most(session.project, FAMILIAR_WEIGHED)
-            learned = {
-                public_key(stored): (share, Priority.P2)
-                for stored, share in familiar
-                if s.stored(public_key(stored), session) == stored  # not what others' own is called
-            }
+            for stored, share in s.learning.familiar.most(session.project, FAMILIAR_WEIGHED):
+                key = public_key(stored)
+                if s.stored(key, session) == stored:  # not what others' own is called
+                    learned[key] = (share, Priority.P2)
     else:
         top = [key for group in groups for key in s.habits.top(group, s.config.prefill.learned)]
         learned = dict.fromkeys(top, (1.0, Priority.P3))
