@@ -73,7 +73,7 @@ class PlannerKept:
                     again = evolve(ticket.demand, counted=counted, ticket=ticket)
                     back.append(Envelope(again))
                 case Demand(ticket=ticket):
-                    ticket.set(Retry(ticket, counted))
+                    ticket.set(Retry(None, counted))
         if not address.inbox.closed:
             address.inbox.put_back(back)
             return

@@ -424,10 +424,10 @@ class Planner(EngineActor):
                 self._answer_asked(effect.ticket, effect)
             case Answer():
                 self._kept.answered(effect.ticket)
-                effect.ticket.set(effect)
+                effect.ticket.set(evolve(effect, ticket=None))  # see `_answer_asked`
             case Retry(counted=counted, session=session, key=key):
                 self._kept.answered(effect.ticket)
-                late = effect.ticket.set(effect) is False
+                late = effect.ticket.set(evolve(effect, ticket=None)) is False
                 if late and key and not counted and getattr(effect.ticket, "gone", False):
                     # Its reader was to count it, and has given up.
                     gone = Miss(session, key, predicted=False, reason="given up")
@@ -452,12 +452,16 @@ class Planner(EngineActor):
                 raise AssertionError(f"not an answer: {effect!r}")
 
     def _answer_asked(self, asked: AskedDemand, effect: Answer | Retry | Refuse) -> None:
-        """Serve a reader that has no view of its own, as the facade serves its readers."""
+        """Serve a reader that has no view of its own, as the facade serves its readers.
+
+        An answer does not hold its ticket, which holds it: the content that it brings would stay
+        in memory until the garbage collector finds such a ring.
+        """
         match effect:
             case Answer():
                 if effect.entry is not None:
                     self._view.take_first_read(effect.entry, asked.demand.session, self.now)
-                asked.reply.set(effect)
+                asked.reply.set(evolve(effect, ticket=None))
             case Refuse():
                 asked.reply.fail(effect.error)
             case Retry():

@@ -121,7 +121,10 @@ class SyncReply(_OneShot):
             raise AskTimeout(f"no answer within {timeout:g} s")
         self._pending.release()  # so that a second waiter passes too
         if self._error is not None:
-            raise self._error
+            try:
+                raise self._error
+            finally:
+                del self  # else its traceback would hold this frame, which holds it: a ring
         return self._value
 
 

@@ -116,7 +116,7 @@ def planner_down(runtime: "Runtime", delay: float) -> None:
         if isinstance(message.ticket, AskedDemand | None):
             runtime.planner.tell(message)  # asked by message: it has no other way
         else:
-            message.ticket.set(Retry(message.ticket, message.counted))
+            message.ticket.set(Retry(None, message.counted))
 
 
 def _pool_down(runtime: "Runtime", address: Address, _delay: float) -> None:

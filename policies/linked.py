@@ -81,6 +81,10 @@ class Chain(Generic[N]):
         self.remove(node)
         self.append(node)
 
+    def discard(self) -> None:
+        """Nobody uses this empty list any more: its head refers to itself no longer."""
+        self._head[self._before] = self._head[self._after] = None
+
     def first(self) -> N | None:
         """The oldest node, or None where the list is empty."""
         if not self._length:

@@ -5,7 +5,7 @@ from attrs import field
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.values import define, frozen
-from prefetch_scheduler.policies.vocabulary import Priority, Role
+from prefetch_scheduler.policies.vocabulary import Priority, Role, Urgency
 
 _LEVELS = tuple(Priority)
 
@@ -48,7 +48,7 @@ class Rating:
 
     priority: Priority
     case: _Case
-    rules: "PriorityRules" = field(eq=False, repr=False)
+    rules: "CaseRules" = field(eq=False, repr=False)
 
     def steps(self, confidence: float) -> tuple[str, ...]:
         """The steps that led to the priority of an item with this confidence."""
@@ -61,8 +61,13 @@ class PriorityRules:
 
     terms: Terms
     config: Config
+    _of_case: "CaseRules" = field(init=False)
     _cases: dict[_Case, Rating] = field(init=False, factory=dict)
     _thresholds: tuple[float, float, float] = field(init=False)
+
+    @_of_case.default
+    def _with_urgency(self) -> "CaseRules":
+        return CaseRules(self.terms.urgency, self.config)
 
     @_thresholds.default
     def _from_config(self) -> tuple[float, float, float]:
@@ -85,10 +90,21 @@ class PriorityRules:
         )
         found = self._cases.get(case)
         if found is None:
-            found = self._cases[case] = Rating(self._priority(case), case, self)
+            rules = self._of_case
+            found = self._cases[case] = Rating(rules.priority(case), case, rules)
         return found
 
-    def _priority(self, case: _Case) -> Priority:
+
+@frozen
+class CaseRules:
+    """What follows from a case. Ratings hold this and not the rules that hold them: plans are made
+    all the time, and a ring of references waits for the garbage collector.
+    """
+
+    urgency: Urgency
+    config: Config
+
+    def priority(self, case: _Case) -> Priority:
         override = case[-1]
         if override is not None:
             return override
@@ -129,7 +145,7 @@ class PriorityRules:
         The words are a template for the figure and the item's own confidence.
         """
         _, high, low, _, recent, frequent, _ = case
-        rules, urgency = self.config.priorities, self.terms.urgency
+        rules, urgency = self.config.priorities, self.urgency
         modifiers: list[tuple[float, str, object]] = []
         if rules.urgency[urgency]:
             modifiers.append((rules.urgency[urgency], "urgency {figure}", urgency.value))

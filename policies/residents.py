@@ -256,7 +256,7 @@ class Residents:
 
     def end_session(self, session: str, now: float) -> None:
         """Count what it prefetched unread, release its pins, then demote its hot entries (D32)."""
-        chain = self.sessions.pop(session, None)
+        chain = self.sessions.get(session)
         nodes = list(chain) if chain is not None else []
         for node in nodes:
             self._disown(node)
@@ -407,6 +407,7 @@ class Residents:
             chain.remove(node)
             if not len(chain) and self.sessions.get(node.session) is chain:
                 del self.sessions[node.session]
+                chain.discard()
 
     def _note(self, node: Node, event: str, why: str) -> None:
         self.out.append(Note(public_key(node.entry.stored), event, why, node.session))

@@ -7,8 +7,6 @@ from attrs import field
 
 from prefetch_scheduler.policies.account import Account
 from prefetch_scheduler.policies.counts import Counts
-from prefetch_scheduler.policies.outcomes import KeyOutcomes
-from prefetch_scheduler.policies.skill_use import SkillBook
 from prefetch_scheduler.policies.values import define
 
 KEPT_SESSIONS = 64
@@ -28,6 +26,8 @@ class SessionAccounts:
     forgotten: Counts = field(init=False, factory=Counts)
     """The sums of the sessions that no longer have an account."""
     forgotten_sessions: int = field(init=False, default=0)
+    _rest: Account = field(init=False)
+    """Takes what is noted of single keys and skills in forgotten sessions; nobody asks for it."""
     _live: dict[str, Account] = field(init=False, factory=dict)
     _kept: OrderedDict[str, Account] = field(init=False, factory=OrderedDict)
     """Ended or never opened, oldest first."""
@@ -36,6 +36,10 @@ class SessionAccounts:
 
     @total.default
     def _new_total(self) -> Account:
+        return Account("", self.list_limit)
+
+    @_rest.default
+    def _new_rest(self) -> Account:
         return Account("", self.list_limit)
 
     def find(self, session: str) -> Account | None:
@@ -101,6 +105,6 @@ class SessionAccounts:
         self.forgotten_sessions += 1
         # Open prefetches still refer to the account: from here on they count with the forgotten.
         account.counts = self.forgotten
-        account.keys, account.skills = KeyOutcomes(self.list_limit), SkillBook()
+        account.keys, account.skills = self._rest.keys, self._rest.skills
         account.forgotten = True
         self.leaving.append(account.session)
