@@ -142,7 +142,7 @@ class Left:
 
 def classes(plan: Plan, config: Config) -> Iterator[tuple[Priority, list[PlanItem], Left]]:
     """Each class that is loaded ahead: what it could choose from, and within what."""
-    tokens, background = plan.token_budget, config.execution.max_background_tokens
+    tokens, background = plan.token_budget, config.background_tokens
     slots, eager = config.max_concurrent_fetches, config.execution.eager_max_concurrent
     busy_s = 0.0
     for priority in (Priority.P0, Priority.P1, Priority.P2, Priority.P3):

@@ -11,7 +11,9 @@ Peers: a bare `dict` (subscript); `cachetools.TTLCache` under a lock, as its man
 `cachebox.LRUCache` by subscript, the fastest reads of that library (`cachebox.TTLCache`, which also
 expires, is reported beside it). `os.stat` is measured on the same files, by their absolute paths.
 With several readers each `stat` gives the interpreter's lock away and has to get it back from
-another reader: the longer a side holds it, the more that costs, and it is in those rows.
+another reader: the longer a side holds it, the more that costs, and it is in those rows. So there
+is a control: `os.stat`, then a Python loop that does nothing for so long that one reader of it
+takes as long as one of ours. It shows what any Python around a `stat` pays with more readers.
 The writer hands new content over (`put`) 200 times a second, and does the same to each peer.
 """
 
@@ -207,6 +209,30 @@ def over(upper: Sequence[float], lower: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(upper, lower, strict=True)]
 
 
+def padded_stat(paths: Sequence[str], wanted_ns: float) -> Loop:
+    """A loop that calls `os.stat` and then does nothing for as long as one reader's call of both
+    takes so many nanoseconds.
+    """
+
+    def loop_of(turns: int) -> Loop:
+        nothing = [None] * turns
+
+        def loop(keys: Sequence[str], stat: Callable[[str], Any] = os.stat) -> None:
+            for key in keys:
+                stat(key)
+                for _ in nothing:
+                    pass
+
+        return loop
+
+    def cost(turns: int) -> float:
+        side = Side("padded", loop_of(turns), paths, lambda _: None)
+        return median(cost_ns(side, 1, 2) for _ in range(5))
+
+    bare, each = cost(0), (cost(200) - cost(0)) / 200
+    return loop_of(max(0, round((wanted_ns - bare) / each)))
+
+
 # ---- the figures ------------------------------------------------------------------------------
 
 
@@ -297,11 +323,14 @@ def checked(rounds: int, passes: int) -> list[Figure]:
             for word in ("peek", "get"):
                 read = getattr(engine, word)
                 cachebox = next(side for side in peers(plain, unasked) if side.name == "cachebox")
+                check = Side("checked", calling(read), asked, nothing)
+                alone = median(cost_ns(check, 1, 2) for _ in range(5))
                 sides = [
                     Side("os.stat", calling(os.stat), paths, nothing),
                     cachebox,
                     Side("plain", calling(read), unasked, nothing),
-                    Side("checked", calling(read), asked, nothing),
+                    Side("padded", padded_stat(paths, alone), paths, nothing),
+                    check,
                 ]
                 for threads in THREADS:
                     costs = ratios(sides, rounds, threads, max(1, passes // 4), writer=False)
@@ -322,6 +351,11 @@ def checked(rounds: int, passes: int) -> list[Figure]:
                         figure(
                             f"engine.{word} of a file, {where} / (our hit + 1.5 os.stat)",
                             over(costs["checked"], ours),
+                            "x",
+                        ),
+                        figure(
+                            f"engine.{word} of a file, {where} / os.stat and as much Python",
+                            over(costs["checked"], costs["padded"]),
                             "x",
                         ),
                     ]

@@ -74,8 +74,9 @@ def _key(attribute: "attrs.Attribute[Any]") -> dict[str, Any]:
 def _shape(rule: Rule) -> dict[str, Any]:
     match rule:
         case Number():
+            kind = "integer" if rule.whole else "number"
             return {
-                "type": "integer" if rule.whole else "number",
+                "type": [kind, "null"] if rule.null else kind,
                 "minimum": rule.low,
                 "maximum": rule.largest,
             }

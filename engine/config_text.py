@@ -77,7 +77,8 @@ def _detail(rule: Rule) -> str:
     match rule:
         case Number():
             span = f"at least {rule.low:g}" if rule.high is None else f"{rule.low:g}..{rule.high:g}"
-            return f"{rule.unit}, {'whole, ' if rule.whole else ''}{span}"
+            null = f"; null: {rule.null}" if rule.null else ""
+            return f"{rule.unit}, {'whole, ' if rule.whole else ''}{span}{null}"
         case Table():
             words = ", or P0 to P4" if rule.priorities else ""
             return f"{_detail(rule.number)}{words}"

@@ -12,6 +12,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.config_fields import (
     choice,
+    count_or,
     group,
     key_list,
     key_lists,
@@ -126,8 +127,10 @@ class Execution:
     background_max_pending: int = number(
         10, "background items handed to their pool", unit="items", low=1
     )
-    max_background_tokens: int = number(
-        5000, "background tokens of one plan, within its budget", unit="tokens"
+    max_background_tokens: int | None = count_or(
+        "half of max_prefetch_tokens",
+        "background tokens of one plan, within its budget",
+        unit="tokens",
     )
     start_expiry_s: float = number(
         30.0, "a background item not started by then is dropped", unit="seconds"
@@ -377,6 +380,12 @@ class Config:
     def reserved_slots(self) -> int:
         """Prefetch slots that only P0 and P1 may take: one at least is left for the others."""
         return min(self.execution.immediate_reserved, self.max_concurrent_fetches - 1)
+
+    @property
+    def background_tokens(self) -> int:
+        """Background tokens of one plan, within its budget."""
+        limit = self.execution.max_background_tokens
+        return self.max_prefetch_tokens // 2 if limit is None else limit
 
     def __attrs_post_init__(self) -> None:
         faults = [f"{'.'.join(path)}: {fault}" for path, fault in config_faults(self)]

@@ -35,6 +35,11 @@ def number(
     return _ruled(Number(unit=unit, low=low, high=high, whole=whole), help_, default=default)
 
 
+def count_or(null: str, help_: str, *, unit: str) -> Any:
+    """A whole number, or None, which is the default: then holds what `null` says."""
+    return _ruled(Number(unit=unit, whole=True, null=null), help_, default=None)
+
+
 def switch(default: bool, help_: str) -> Any:
     return _ruled(Switch(), help_, default=default)
 

@@ -42,6 +42,8 @@ class Number:
     low: float = 0
     high: float | None = None
     whole: bool = False
+    null: str = ""
+    """What holds where the value is None; empty: there has to be a number."""
 
     @property
     def largest(self) -> float:
@@ -53,7 +55,8 @@ class Number:
         span = (
             f"of at least {self.low:g}" if self.high is None else f"in {self.low:g}..{self.high:g}"
         )
-        return f"a {'whole ' if self.whole else ''}number {span} ({self.unit})"
+        null = ", or null" if self.null else ""
+        return f"a {'whole ' if self.whole else ''}number {span} ({self.unit}){null}"
 
 
 @frozen
@@ -167,6 +170,8 @@ def value_faults(rule: Rule, value: object, path: Path) -> Iterator[Fault]:
 
 def number_fault(rule: Number, value: object) -> str | None:
     """What is wrong with a number, or None."""
+    if value is None and rule.null:
+        return None
     kinds = (int,) if rule.whole else (int, float)
     if isinstance(value, bool) or not isinstance(value, kinds):
         return f"{shown(value)} is not {rule.allowed}{_advice(rule, value)}"

@@ -167,7 +167,7 @@ def planning(
     yield
     in_order = _by_priority(rows)
     left = max(0, granted - charged_tokens)
-    background_left = max(0, config.execution.max_background_tokens - charged_background)
+    background_left = max(0, config.background_tokens - charged_background)
     fitting = _Fitting(config, left, background_left, time_ms / 1000, explain=itemise)
     yield from fitting.fit_all(in_order)
     items = yield from _itemised(in_order, rejected, itemise=itemise)

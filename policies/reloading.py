@@ -20,7 +20,7 @@ def reload(s: PlannerState, notice: Removed, now: float) -> None:
         return
     if not _worth_it(s, notice, key, now):
         return
-    allowance = s.config.execution.max_background_tokens
+    allowance = s.config.background_tokens
     reloads = [f for f in s.flights.live.values() if f.cause is Cause.RELOAD]
     if sum(f.tokens for f in reloads) + notice.tokens > allowance:
         s.note(key, "not reloaded", Reason.BACKGROUND_TOKENS_EXCEEDED, notice.session)

@@ -136,13 +136,27 @@ def with_value(path: tuple[str, ...], value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("path", "rule"), NUMBERS)
 def test_no_number_takes_what_is_none_or_out_of_range(path: tuple[str, ...], rule: Number) -> None:
-    bad: list[object] = [True, "100", None, [], math.nan, math.inf, -math.inf]
+    bad: list[object] = [True, "100", [], math.nan, math.inf, -math.inf]
+    if not rule.null:
+        bad.append(None)
     bad += [rule.low - 1, -0.5 if rule.low == 0 else 0, rule.largest * 2, 10**400]
     if rule.whole:
         bad.append(rule.low + 0.5)
     for value in bad:
         faults = faults_of(**with_value(path, value))
         assert [f for f in faults if f.startswith(f"{'.'.join(path)}: ")], value
+
+
+def test_null_stands_for_a_number_where_its_rule_says_which() -> None:
+    with_null = [case.values[0] for case in NUMBERS if case.values[1].null]
+    assert with_null == [("execution", "max_background_tokens")]
+
+
+def test_the_background_gets_half_of_the_budget_unless_the_host_says_otherwise() -> None:
+    assert Config().background_tokens == 5000
+    assert Config(max_prefetch_tokens=40_001).background_tokens == 20_000
+    own = Execution(max_background_tokens=7)
+    assert Config(max_prefetch_tokens=40_000, execution=own).background_tokens == 7
 
 
 @pytest.mark.parametrize(("path", "rule"), NUMBERS)
