@@ -91,7 +91,7 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
 
 
 def _cold_store(runtime: "Runtime") -> str:
-    cold = runtime.cold
+    cold = runtime.followers.cold
     if cold is None:
         return "memory"
     return "sqlite" if cold.reason is None else f"memory: {cold.reason}"

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from prefetch_scheduler.actors.address import Address
 from prefetch_scheduler.actors.cancel import CancelToken
@@ -27,7 +27,6 @@ from prefetch_scheduler.actors.messages import (
     POOL_CONTROL,
     CancelPlan,
     Drain,
-    LearnedQuery,
     PlannerStatus,
     PlannerStatusQuery,
     Submit,
@@ -40,10 +39,9 @@ from prefetch_scheduler.actors.system import ActorSystem, State
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.engine.direct import DirectLoader
+from prefetch_scheduler.engine.followers import Followers
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.held import Held
-from prefetch_scheduler.engine.learned_file import SUFFIX
-from prefetch_scheduler.engine.learned_store import LearnedStore
 from prefetch_scheduler.engine.leniency import Leniency
 from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.reading import Read, Reader
@@ -62,14 +60,8 @@ from prefetch_scheduler.policies.errors import (
 )
 from prefetch_scheduler.policies.keys import exactly
 from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
-from prefetch_scheduler.policies.remembering import remembered
-from prefetch_scheduler.policies.restoring import Restoring
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
-
-if TYPE_CHECKING:
-    from prefetch_scheduler.engine.cold_store import ColdStore
-    from prefetch_scheduler.engine.watching import FolderWatch
 
 logger = logging.getLogger("prefetch_scheduler.engine")
 
@@ -146,14 +138,9 @@ class Runtime:
         self.failure: str | None = None
         self.planner_kept = PlannerKept()
         self.cache_kept = CacheKept()
-        self.cold = self._cold_store()
-        """What keeps the cache over a restart; None: nothing does."""
-        self.learned: LearnedStore | None = None
-        """What keeps what was learned over a restart; None: nothing does."""
-        self.watch = self._folder_watch()
-        """What watches the folders of cached files; None: nothing does."""
         self.blockers: set[int] = set()
         self._held = Held(self.system, self.metrics, self.care.held)
+        self.followers = Followers(self)
         self._handles: weakref.WeakSet[PlanHandle] = weakref.WeakSet()
         self._state = "new"
 
@@ -164,9 +151,7 @@ class Runtime:
         self._state = "running"
         _RUNNING.add(self)
         try:
-            for follower in self.followers():
-                follower.start()
-            self._recall()
+            self.followers.start()
             self.system.start(
                 list(child_specs(self)),
                 rule=self.care.rule,
@@ -175,77 +160,13 @@ class Runtime:
             )
         except BaseException:
             self._state = "stopped"
-            self._finish_learning(time.monotonic() + QUERY_S)
-            for follower in self.followers():
-                follower.stop(QUERY_S)
+            self.followers.stop(time.monotonic() + QUERY_S)
             raise
         self.sources.open()
         logger.info("%s has started", self.system.engine_id, extra=self._named())
 
     def _named(self, error: str = "") -> dict[str, Any]:
         return log_fields(engine=self.system.engine_id, error=error)
-
-    def _recall(self) -> None:
-        """Take up what an earlier engine learned, where this one has the cold store's file."""
-        if self.cold is None or self.cold.reason is not None:
-            return
-        name = f"prefetch-{self.system.engine_id}-learned"
-        store = LearnedStore(f"{self.cold.path}{SUFFIX}", self.registry, self._ask_learned, name)
-        self.planner_kept.learned = store.load(self.config)
-        self.learned = store
-        store.start()
-
-    def _ask_learned(self) -> Mapping[str, Any] | None:
-        try:
-            found: Mapping[str, Any] = self.planner.ask(LearnedQuery(), timeout=QUERY_S)
-        except Exception:  # noqa: BLE001 - the planner is busy, or gone: the next time will do
-            return None
-        return found
-
-    def _finish_learning(self, end: float) -> tuple[str, ...]:
-        """Keep what was learned, once the planner is gone, which had it."""
-        store, state = self.learned, self.planner_kept.state
-        if store is None:
-            return ()
-        last = None
-        with suppress(RuntimeError):  # a planner that hangs, left behind, may learn even now
-            last = None if state is None else remembered(state.learning, state.estimator)
-        return store.finish(last, max(0.0, end - time.monotonic()))
-
-    def followers(self) -> "list[ColdStore | FolderWatch]":
-        return [follower for follower in (self.cold, self.watch) if follower is not None]
-
-    def _folder_watch(self) -> "FolderWatch | None":
-        if not self.config.cache.watch:
-            return None
-        from prefetch_scheduler.engine.watching import FolderWatch, require_watchdog
-
-        require_watchdog()
-        name = f"prefetch-{self.system.engine_id}-watch"
-        return FolderWatch(self.registry, self.reader.current, self._file_changed, name)
-
-    def _file_changed(self, key: str) -> None:
-        """As when the host says so."""
-        pattern = exactly(key)
-        self.cache.tell(Invalidate(pattern, self.view.board.note(pattern)))
-
-    def _cold_store(self) -> "ColdStore | None":
-        rules = self.config.cache
-        if rules.cold_store == "memory":
-            return None
-        from prefetch_scheduler.engine.cold_store import ColdStore, cold_path  # needs sqlite3
-
-        self.cache_kept.restoring = Restoring()
-        return ColdStore(
-            cold_path(rules.cold_path),
-            items=self.config.cold_cache_size,
-            size=rules.cold_max_bytes,
-            registry=self.registry,
-            clock=self.clock,
-            restore=self.cache.tell,
-            count=self.count,
-            name=f"prefetch-{self.system.engine_id}-cold",
-        )
 
     def stop(self, timeout: float) -> tuple[str, ...]:
         """Stop all actors; returns the names of threads stuck in other people's code."""
@@ -256,9 +177,7 @@ class Runtime:
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
         left = self.system.stop(timeout)
-        left += self._finish_learning(end)
-        for follower in self.followers():  # nobody tells them anything any more
-            left += follower.stop(max(0.0, end - time.monotonic()))
+        left += self.followers.stop(end)
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))

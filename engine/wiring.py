@@ -33,7 +33,7 @@ logger = logging.getLogger("prefetch_scheduler.engine")
 def child_specs(runtime: "Runtime") -> Iterable[ChildSpec]:
     """The actors of an engine in starting order, each with how it is made."""
     config, table = runtime.config, runtime.registry.table
-    followers = runtime.followers()
+    followers = runtime.followers.of_cache()
 
     def planner(home: Any) -> Any:
         return Planner.start(

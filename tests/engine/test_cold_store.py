@@ -227,7 +227,7 @@ def test_a_change_told_before_it_has_come_back_keeps_it_out(host: Host) -> None:
         engine.get("aged:a")
         engine.get("aged:b")
     engine = host.engine()
-    cold = engine._runtime.cold
+    cold = engine._runtime.followers.cold
     assert cold is not None
     told: list[Any] = []
     send = cold._restore
@@ -483,7 +483,7 @@ def test_what_is_written_too_fast_is_dropped_and_counted(
         for number in range(5):
             engine.get(f"versioned:{number}")
         engine.report()
-        cold = engine._runtime.cold
+        cold = engine._runtime.followers.cold
         assert cold is not None
         assert cold._dropped == 3
         assert cold._pending_bytes == 2000
@@ -499,7 +499,7 @@ def test_pending_removals_are_bounded_by_removing_everything(
     monkeypatch.setattr(cold_store, "GATHER_S", 30.0)
     with host.engine() as engine:
         restored(engine)
-        cold = engine._runtime.cold
+        cold = engine._runtime.followers.cold
         assert cold is not None
         for number in range(20):
             cold.gone(f"aged:{number}")
@@ -614,7 +614,7 @@ def test_a_disk_that_hangs_holds_up_nothing_but_itself(
             assert engine.get(f"versioned:{number}").value == "one"
         assert engine.report().summary()["reads"] == 99  # the CacheLayer has answered
         engine.stop(timeout=1.0)
-        cold = engine._runtime.cold
+        cold = engine._runtime.followers.cold
         assert cold is not None
         assert cold._thread.is_alive()
     finally:

@@ -37,7 +37,7 @@ def no_thread_left() -> Iterator[None]:
 
 
 def watch_of(engine: PrefetchEngine) -> FolderWatch:
-    watch = engine._runtime.watch
+    watch = engine._runtime.followers.watch
     assert watch is not None
     return watch
 
@@ -173,7 +173,7 @@ def test_without_the_package_the_error_says_what_to_install(
     with pytest.raises(ConfigError, match=r"prefetch-scheduler\[watch\]"):
         PrefetchEngine(WATCHED, sources=[FileSource(root)])
     with PrefetchEngine(sources=[FileSource(root)]) as engine:
-        assert engine._runtime.watch is None
+        assert engine._runtime.followers.watch is None
 
 
 def test_a_folder_that_cannot_be_watched_costs_a_warning(
