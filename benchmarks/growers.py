@@ -269,10 +269,9 @@ def _pins() -> Step:
 # ---- mailboxes, and the whole engine -------------------------------------------------------------
 
 
-def _mailbox() -> Step:
-    """Messages to an actor that does not come round to them."""
-    address = Address("held", Inbox("held"))
-    return address.tell
+def _mailbox(bound: int) -> Step:
+    """Messages to an actor that does not come round to them; beyond the bound they are refused."""
+    return Address("held", Inbox("held", bound=bound)).tell
 
 
 @contextmanager
@@ -326,8 +325,9 @@ GROWERS = (
     Grower("cache: changes not acknowledged", _plain(_changes)),
     Grower("cache: users of one private key", _plain(_users)),
     Grower("cache: pins of live sessions", _plain(_pins), held=True),
-    Grower("mailbox: messages to a busy actor", _plain(_mailbox)),
-    Grower("engine: keys read", _keys_read, most=10**5),
-    Grower("engine: sessions that ended", _whole_sessions, most=10**4),
+    Grower("mailbox: messages that wait", _plain(lambda: _mailbox(10**7)), held=True),
+    Grower("mailbox: messages refused", _plain(lambda: _mailbox(1))),
+    Grower("engine: keys read", _keys_read, most=10**6),
+    Grower("engine: sessions that ended", _whole_sessions, most=10**5),
     Grower("engine: subscriptions that ended", _subscriptions, most=10**5),
 )
