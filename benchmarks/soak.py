@@ -38,13 +38,22 @@ LONG = True
 TEN_MINUTES = 600.0
 SEED = 8
 PAUSE_S = 0.002
+EDIT_S = 0.02
+"""What changes all the time is rightly not loaded ahead."""
 KILL_EVERY_S = 10.0
-LOAD_S = 0.003
+LOAD_S = 0.01
 PARTS = 20
 KEYS = 400
 """So few that what is learned of each is full before the last two thirds begin: every table of the
 engine is bounded, but some take an hour to fill at 3,000 keys, and rise until then."""
 ROLES = ("main_file", "related_file", "documentation", "error_context")
+
+
+def number(pick: random.Random, tail: float) -> int:
+    """Of a key: half of the time any of them, so that each has soon been seen as often as is ever
+    remembered; else mostly one of the first few, and the fewer the larger `tail` is.
+    """
+    return pick.randrange(KEYS) if pick.random() < 0.5 else int(pick.paretovariate(tail)) % KEYS
 
 
 class Host:
@@ -63,7 +72,7 @@ class Host:
         while not self.over.wait(PAUSE_S):
             kind = "flaky" if pick.random() < 0.02 else "k"
             try:
-                session.get(f"{kind}:{int(pick.paretovariate(0.7)) % KEYS}", timeout=5)
+                session.get(f"{kind}:{number(pick, 0.7)}", timeout=5)
             except PrefetchError:
                 self.errors += 1
             self.reads += 1
@@ -71,17 +80,20 @@ class Host:
     def submit(self, seed: int) -> None:
         pick = random.Random(seed)
         turn = 0
+        before: list[str] = []
         while not self.over.wait(PAUSE_S):
             turn += 1
             session = self.engine.session(f"s{turn // 200 % 7}")
-            keys = {f"k:{int(pick.paretovariate(0.5)) % KEYS}" for _ in range(20)}
+            keys = {f"k:{number(pick, 0.5)}" for _ in range(20)}
             session.submit(
                 [Prediction(key, pick.choice(ROLES), pick.uniform(0.3, 1)) for key in sorted(keys)]
             )
             self.predictions += len(keys)
-            for key in pick.sample(sorted(keys), len(keys) // 2):  # so that prefetching pays
+            for key in before:
                 session.get(key, timeout=5)
                 self.reads += 1
+            before = pick.sample(sorted(keys), len(keys) // 2)  # read a little later, so that
+            # loading them ahead pays
             if turn % 20 == 0:
                 session.trigger(ContextChanged(f"context {turn}"))
             if turn % 40 == 0:  # so that the latest ended ones are soon as many as are kept
@@ -89,8 +101,8 @@ class Host:
 
     def edit(self, seed: int) -> None:
         pick = random.Random(seed)
-        while not self.over.wait(PAUSE_S):
-            key = f"k:{int(pick.paretovariate(0.7)) % KEYS}"
+        while not self.over.wait(EDIT_S):
+            key = f"k:{number(pick, 0.7)}"
             if pick.random() < 0.1:
                 self.engine.put(key, "edited " * pick.randrange(50))
             else:
