@@ -70,9 +70,10 @@ class Host:
         pick = random.Random(seed)
         session = self.engine.session(f"reader{seed}")
         while not self.over.wait(PAUSE_S):
-            kind = "flaky" if pick.random() < 0.02 else "k"
+            flaky = pick.random() < 0.02
+            key = f"flaky:{pick.randrange(14)}" if flaky else f"k:{number(pick, 0.7)}"
             try:
-                session.get(f"{kind}:{number(pick, 0.7)}", timeout=5)
+                session.get(key, timeout=5)
             except PrefetchError:
                 self.errors += 1
             self.reads += 1

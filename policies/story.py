@@ -17,7 +17,8 @@ LINES = 32
 KEYS = 2000
 """Keys with a story; the least recently told is dropped."""
 PREFETCHES = 8192
-"""Prefetches whose key is remembered, for reports that give only a number."""
+"""Of so many numbers in a row the prefetches' keys are remembered, for reports that give only a
+number."""
 LATEST = 300
 """Lines kept of all keys together, for who looks on."""
 _DAY_S = 86_400
@@ -63,8 +64,10 @@ class StoryBook:
     lines: int = LINES
     keys: int = KEYS
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
-    _prefetches: OrderedDict[int, tuple[str, str]] = field(init=False, factory=OrderedDict)
-    """Number of a prefetch -> its key and session."""
+    _prefetches: list[tuple[int, str, str] | None] = field(
+        init=False, factory=lambda: [None] * PREFETCHES
+    )
+    """Number, key and session of prefetches, each at the place that its number gives."""
     _latest: deque[tuple[str, _Line]] = field(init=False, factory=lambda: deque(maxlen=LATEST))
     """The newest lines of all keys."""
 
@@ -108,7 +111,7 @@ class StoryBook:
             case ev.Predicted(session=session, keys=keys):
                 return [(key, session, "predicted", "") for key in keys]
             case ev.PrefetchStarted(id=id_, session=session, key=key):
-                self._remember(id_, key, session)
+                self._prefetches[id_ % PREFETCHES] = id_, key, session
                 why = f"{event.cause.value}, {event.reason}" if event.reason else event.cause.value
                 return [(key, session, "prefetch started", f"{why}, about {event.tokens} tokens")]
             case ev.PrefetchLoaded(id=id_, tokens=tokens, load_s=load_s):
@@ -147,14 +150,8 @@ class StoryBook:
     def _of(
         self, id_: int, name: str, reason: str, session: str | None = None
     ) -> list[tuple[str, str, str, str]]:
-        known = self._prefetches.get(id_)
-        if known is None:
+        known = self._prefetches[id_ % PREFETCHES]
+        if known is None or known[0] != id_:
             return []
-        key, owner = known
+        _, key, owner = known
         return [(key, owner if session is None else session, name, reason)]
-
-    def _remember(self, id_: int, key: str, session: str) -> None:
-        self._prefetches[id_] = (key, session)
-        self._prefetches.move_to_end(id_)
-        if len(self._prefetches) > PREFETCHES:
-            self._prefetches.popitem(last=False)

@@ -111,6 +111,16 @@ def test_a_prefetch_long_past_is_no_longer_told_of_by_number():
     assert [line.event for line in book.explain("file:a")] == ["prefetch started"]
 
 
+def test_a_number_is_never_taken_for_another_that_has_its_place():
+    early, late = started(5), started(5 + PREFETCHES, "file:b")
+    book = told(early, late, PrefetchWasted(early.id, "evicted"), PrefetchLoaded(late.id, 7, 0.5))
+    assert [line.event for line in book.explain("file:a")] == ["prefetch started"]
+    assert [line.event for line in book.explain("file:b")] == [
+        "prefetch started",
+        "prefetch loaded",
+    ]
+
+
 def test_a_private_key_is_told_without_its_user_and_a_long_reason_is_cut():
     book = told(Note("mail:inbox\x00anna", "failed", "x" * 10_000))
     (line,) = book.explain("mail:inbox")
