@@ -15,10 +15,11 @@ from attrs import field
 from prefetch_scheduler.policies.account import Ending, Prefetch
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.metrics_events import PrefetchEnding, PrefetchLoaded
+from prefetch_scheduler.policies.numbered import Numbered
 from prefetch_scheduler.policies.values import define
 
-RECENT = 2048
-"""Ended prefetches that are remembered."""
+RECENT = 4096
+"""Of so many numbers in a row the ended prefetches are remembered."""
 EARLY = 256
 """Prefetches not yet started of which something was reported already."""
 EARLY_EACH = 3
@@ -44,7 +45,7 @@ class Ledger:
     open_limit: int
     anomalies: Counter[Anomaly] = field(init=False, factory=Counter)
     _open: OrderedDict[int, Prefetch] = field(init=False, factory=OrderedDict)
-    _recent: OrderedDict[int, Prefetch] = field(init=False, factory=OrderedDict)
+    _recent: Numbered[Prefetch] = field(init=False, factory=lambda: Numbered(RECENT))
     _early: OrderedDict[int, list[PrefetchLoaded | PrefetchEnding]] = field(
         init=False, factory=OrderedDict
     )
@@ -71,8 +72,6 @@ class Ledger:
         if prefetch is not None:
             prefetch.ending = ending
             self._recent[event.id] = prefetch
-            if len(self._recent) > RECENT:
-                self._recent.popitem(last=False)
         elif event.id in self._recent:
             self.anomalies[Anomaly.ENDED_TWICE] += 1
         else:

@@ -4,7 +4,6 @@
 Effects are collected in `out`, in order.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from math import inf
 
@@ -33,6 +32,7 @@ from prefetch_scheduler.policies.metrics_events import (
     Note,
     PrefetchWasted,
 )
+from prefetch_scheduler.policies.numbered import Numbered
 from prefetch_scheduler.policies.orders import ORDERS
 from prefetch_scheduler.policies.pins import Pins
 from prefetch_scheduler.policies.vocabulary import EvictionPolicy, Layer, Reason, RemovalCause
@@ -85,7 +85,7 @@ class Residents:
         """What the present command has added."""
         self.partitions: dict[str, dict[str, None]] = {}
         """Key -> its users' cache keys, where what it names is private."""
-        self._wasted: OrderedDict[int, None] = OrderedDict()
+        self._wasted: Numbered[None] = Numbered(MAX_WASTED)
         self._below = {Layer.HOT: self.warm, Layer.WARM: self.cold}
         self._queues: tuple[AgeQueue, ...] = tuple(
             queue for lists in (self.hot, self.warm, self.cold) for queue in lists.queues()
@@ -160,7 +160,8 @@ class Residents:
 
     def settle(self, wasted: Iterable[int], now: float) -> None:
         """After the last `restore`: what was counted as wasted, and no layer over its size."""
-        self._wasted = OrderedDict.fromkeys(wasted)
+        for number in wasted:
+            self._wasted[number] = None
         for lists in (self.hot, self.warm, self.cold):
             while lists.overfull:
                 victim = lists.order.victim(None)
@@ -374,13 +375,11 @@ class Residents:
             return False
         entry.settle()
         self._wasted[entry.prefetch_id] = None
-        if len(self._wasted) > MAX_WASTED:
-            self._wasted.popitem(last=False)
         self.out.append(PrefetchWasted(entry.prefetch_id, str(reason)))
         return True
 
     def wasted(self) -> tuple[int, ...]:
-        """Numbers of the prefetches counted as wasted lately, oldest first."""
+        """Numbers of the prefetches counted as wasted lately, lowest first."""
         return tuple(self._wasted)
 
     def was_wasted(self, prefetch_id: int) -> bool:

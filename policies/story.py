@@ -7,6 +7,7 @@ from attrs import field
 
 from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
+from prefetch_scheduler.policies.numbered import Numbered
 from prefetch_scheduler.policies.outcomes import clip
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.worth import Worth, with_worth
@@ -64,10 +65,8 @@ class StoryBook:
     lines: int = LINES
     keys: int = KEYS
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
-    _prefetches: list[tuple[int, str, str] | None] = field(
-        init=False, factory=lambda: [None] * PREFETCHES
-    )
-    """Number, key and session of prefetches, each at the place that its number gives."""
+    _prefetches: Numbered[tuple[str, str]] = field(init=False, factory=lambda: Numbered(PREFETCHES))
+    """Key and session of each prefetch."""
     _latest: deque[tuple[str, _Line]] = field(init=False, factory=lambda: deque(maxlen=LATEST))
     """The newest lines of all keys."""
 
@@ -111,7 +110,7 @@ class StoryBook:
             case ev.Predicted(session=session, keys=keys):
                 return [(key, session, "predicted", "") for key in keys]
             case ev.PrefetchStarted(id=id_, session=session, key=key):
-                self._prefetches[id_ % PREFETCHES] = id_, key, session
+                self._prefetches[id_] = key, session
                 why = f"{event.cause.value}, {event.reason}" if event.reason else event.cause.value
                 return [(key, session, "prefetch started", f"{why}, about {event.tokens} tokens")]
             case ev.PrefetchLoaded(id=id_, tokens=tokens, load_s=load_s):
@@ -150,8 +149,8 @@ class StoryBook:
     def _of(
         self, id_: int, name: str, reason: str, session: str | None = None
     ) -> list[tuple[str, str, str, str]]:
-        known = self._prefetches[id_ % PREFETCHES]
-        if known is None or known[0] != id_:
+        known = self._prefetches.get(id_)
+        if known is None:
             return []
-        _, key, owner = known
+        key, owner = known
         return [(key, owner if session is None else session, name, reason)]
