@@ -14,7 +14,7 @@ from prefetch_scheduler.policies.accounting import Accounting
 from prefetch_scheduler.policies.availability import Availability
 from prefetch_scheduler.policies.cache_events import Invalidate, Pin, Put
 from prefetch_scheduler.policies.config import Config
-from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.content import Content, Entry, unread_token
 from prefetch_scheduler.policies.estimates import Estimator
 from prefetch_scheduler.policies.keys import cache_key
 from prefetch_scheduler.policies.layers import CacheLayers
@@ -228,7 +228,7 @@ def _entry(stored: str, n: int, session: str = "s") -> Entry:
         priority=Priority.P2,
         lane=Lane.IMMEDIATE,
         prefetch_id=n + 1,
-        first_read=[None],
+        first_read=unread_token(),
     )
 
 

@@ -55,9 +55,10 @@ def admit(
     """Queue what the plan loads, and take over what is under way already."""
     pinned = {role for role, base in s.config.priorities.base.items() if base == Priority.P0}
     for item in plan.items:
+        stored = item.stored
         if item.role in pinned:
             _pin(s, session, item)
-        flight = s.flights.live.get(item.stored)
+        flight = s.flights.live.get(stored)
         over = item.reason is Reason.PENDING and flight is None  # it ended while this was planned
         expected = (
             item.priority <= Priority.P1
@@ -75,8 +76,10 @@ def admit(
             _enqueue(s, session, item, want, now)
         elif item.lane is Lane.DEFERRED:
             _defer(s, session, item)
-        if expected and item.stored in state.outstanding:
-            s.flights.live[item.stored].expected_by |= {state.id}
+        if expected and stored in state.outstanding:
+            flight = s.flights.live[stored]
+            if state.id not in flight.expected_by:
+                flight.expected_by += (state.id,)
 
 
 def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:

@@ -180,7 +180,7 @@ class Adoption:
         if flight.stored in flights.live or flight.state in _OVER:
             return False
         flight.state = state
-        flight.waiters = []  # they have been told to ask again
+        flight.waiters = ()  # they have been told to ask again
         flight.requeue = False
         flight.entry = None
         flights.add(flight)
@@ -208,7 +208,7 @@ class Adoption:
             return
         self._replaced(flight)
         flight.state = State.GONE
-        flight.waiters = []
+        flight.waiters = ()
         self.new.flights.by_id[flight.id] = flight
         self.new.flights.take_source(flight)
         self.new.flights.mark_stuck(flight)

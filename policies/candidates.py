@@ -27,8 +27,9 @@ class _Groups(dict[Group, Group]):
     """One object for each group, however many predictions are counted with it."""
 
     def __missing__(self, group: Group) -> Group:
-        self[group] = group
-        return group
+        source, role = group
+        found = self[group] = source, str(role)  # plain, where it is a word of an enumeration
+        return found
 
 
 @frozen

@@ -359,7 +359,7 @@ def _stored(s: PlannerState, notice: Stored) -> None:
     if flight is not None and flight.state is State.STORING:
         for waiter in flight.waiters:
             s.emit(Retry(waiter.ticket, counted=True))
-        flight.waiters.clear()
+        flight.waiters = ()
         ending.resolve(s, flight, ok=True)
         s.flights.detach(flight)
         return

@@ -114,6 +114,13 @@ class Content:
         )
 
 
+def unread_token() -> bytearray:
+    """A place with one token: `pop` takes it, and of many threads only one gets it. (Not a list:
+    the garbage collector would have to look into that of every entry.)
+    """
+    return bytearray(1)
+
+
 @define(eq=False, weakref_slot=False)
 class Entry:
     """A resident content with what its readers must check. Published whole.
@@ -143,7 +150,8 @@ class Entry:
     """The lane it was prefetched in; None for demand."""
     prefetch_id: int = 0
     """The prefetch that brought it; 0: a reader's own demand did."""
-    first_read: list[None] | tuple[()] = ()
+    first_read: bytearray | tuple[()] = ()
+    """See `unread_token`; empty where it was not prefetched, or its first read was counted."""
 
     @property
     def tokens(self) -> int:

@@ -47,7 +47,7 @@ def on_demand(s: PlannerState, event: Demand, now: float) -> None:
         if not event.counted:
             s.count(Miss(session.id, event.key, predicted=True, reason=why))
         s.note(flight.key, "loaded afresh", Reason.OVERDUE, session.id)
-        flight.waiters.append(Waiter(event.ticket, session.id, event.at))
+        flight.waiters += (Waiter(event.ticket, session.id, event.at),)
         loading.afresh(s, flight, now)
     else:
         _join(s, flight, event, Waiter(event.ticket, session.id, event.at))
@@ -118,7 +118,7 @@ def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, no
         session=session.id,
         created_at=now,
         ready_at=now,
-        waiters=[Waiter(event.ticket, session.id, event.at)],
+        waiters=(Waiter(event.ticket, session.id, event.at),),
     )
     s.flights.add(flight)
     s.enqueue(flight)
@@ -159,7 +159,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
     if too_old:
         flight.overtaken = True  # what it brings is too old for this reader: it is loaded again
     _count_join(s, flight, event, waiter)
-    flight.waiters.append(waiter)
+    flight.waiters += (waiter,)
     s.note(flight.key, "demanded", f"while {flight.state.name.lower()}", event.session)
     match flight.state:
         case State.QUEUED:
@@ -210,7 +210,7 @@ def on_forsake(s: PlannerState, event: Forsake) -> None:
     if found is None:
         return
     flight, waiter = found
-    flight.waiters.remove(waiter)
+    flight.no_longer_awaited_by(waiter)
     if waiter.uncounted:
         s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
     s.note(flight.key, "forsaken", Reason.HOST_CANCELLED, waiter.session)

@@ -36,16 +36,19 @@ def _refuse_choked(s: PlannerState, now: float) -> None:
 def _send(s: PlannerState, pool: Pool, now: float) -> None:
     if not s.queue.length(pool):
         return
+    room, claim_s = s.slots.room(pool), _claim_s(s, pool)
     requests: list[LoadRequest] = []
-    while s.slots.may_start(pool):
+    while len(requests) < room:
         flight = _next(s, pool)
         if flight is None:
             break
-        if _speculative(flight) and s.breakers.wait(flight.source.id, now):
-            ending.cancel(s, flight, Reason.UNAVAILABLE)
-            continue
+        if _speculative(flight):
+            if s.breakers.wait(flight.source.id, now):
+                ending.cancel(s, flight, Reason.UNAVAILABLE)
+                continue
+            s.breakers.begin(flight.source.id, now)
         s.queue.remove(flight)
-        requests.append(_dispatched(s, flight, now))
+        requests.append(_dispatched(s, flight, claim_s, now))
     if requests:
         s.emit(ToPool(pool, Fetch(tuple(requests), start=pool is not Pool.P3)))
 
@@ -63,7 +66,7 @@ def _speculative(flight: Flight) -> bool:
     return flight.pool is not Pool.DEMAND and not (flight.waiters or flight.pin_for)
 
 
-def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
+def _dispatched(s: PlannerState, flight: Flight, claim_s: float, now: float) -> LoadRequest:
     if flight.pool is Pool.P3:
         flight.state = State.HANDED
         s.flights.handed[id(flight)] = flight
@@ -75,15 +78,13 @@ def _dispatched(s: PlannerState, flight: Flight, now: float) -> LoadRequest:
     s.slots.claim(flight.pool, flight.id)
     s.flights.take_source(flight)
     source = flight.source
-    if _speculative(flight):
-        s.breakers.begin(source.id, now)
     flight.expands = source.expands and _depth(flight) < s.config.execution.follow_up_depth
     return LoadRequest(
         id=flight.id,
         source_id=source.id,
         key=flight.key,
         name=flight.name,
-        claim_s=_claim_s(s, flight.pool),
+        claim_s=claim_s,
         load_timeout_s=source.load_timeout_s or s.config.execution.load_timeout_s,
         ask_first=source.surveys and flight.pool is not Pool.DEMAND and flight.survey is None,
         expand=flight.expands,

@@ -6,9 +6,9 @@ it by a bounded step. Every table forgets what was used longest ago.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from math import exp, log
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from attrs import field
 
@@ -82,15 +82,16 @@ class _Bounded(OrderedDict[K, V]):
             self.popitem(last=False)
 
 
-class _Known(NamedTuple):
-    """What was seen of one name: its source's own estimate then, and what it really was."""
-
-    stated: float | None
-    actual: float
-
+_Name = tuple[int | None, str]
+"""Source and name."""
+_Known = tuple[float | None, float]
+"""What was seen of one name: its source's own estimate then, and what it really was."""
 
 Group = tuple[int, str] | int | None
 """(source, suffix), a source, or everything."""
+
+
+_NEVER: _Known = (None, -1.0)
 
 
 @define
@@ -100,7 +101,7 @@ class Quantity:
     default: float
     floor: float
     """Added before taking logarithms: the least amount that makes a difference."""
-    _names: _Bounded[tuple[int | None, str], _Known] = field(init=False)
+    _names: _Bounded[_Name, _Known] = field(init=False)
     _seen: _Bounded[Group, LogMean] = field(init=False)
     _ratios: _Bounded[Group, LogMean] = field(init=False)
 
@@ -113,12 +114,12 @@ class Quantity:
         self, source: int | None, name: str, suffix: str, stated: float | None
     ) -> tuple[float, str]:
         """The figure and its basis; `stated` is the source's own estimate."""
-        known = self._names.get((source, name))
-        if known is not None and (stated is None or stated == known.stated):
-            return known.actual, "loaded before"
+        before, actual = self._names.get((source, name), _NEVER)
+        if actual >= 0 and (stated is None or stated == before):
+            return actual, "loaded before"
         if stated is not None:
-            if known is not None and known.stated is not None:
-                shift = self._log(known.actual) - self._log(known.stated)
+            if before is not None:
+                shift = self._log(actual) - self._log(before)
                 return self._shifted(stated, shift), "source, corrected by its last load"
             ratio = self._ratios.get((source, suffix) if source is not None else None)
             if ratio is None:
@@ -131,7 +132,7 @@ class Quantity:
         if source is not None:
             like = seen.get((source, suffix))
             if like is not None:
-                return self._figure(like), f"seen of its source and {suffix or 'names like it'}"
+                return self._figure(like), "seen of its source and suffix"
             own = seen.get(source)
             if own is not None:
                 return self._figure(own), "seen of its source"
@@ -144,18 +145,18 @@ class Quantity:
         return max(0.0, exp(mean.mean) - self.floor)
 
     def observe(
-        self, source: int | None, name: str, suffix: str, stated: float | None, actual: float
-    ) -> None:
-        """A load of that name came to `actual`; the source had stated `stated` before."""
-        self._names.put((source, name), _Known(stated, actual))
+        self, name: _Name, groups: Sequence[Group], stated: float | None, actual: float
+    ) -> float:
+        """A load of that name, which is of these groups, came to `actual`; the source had stated
+        `stated` before. Returns the logarithm of what it came to.
+        """
+        self._names.put(name, (stated, actual))
         sample = log(actual + self.floor)
-        if source is not None:
-            _learn(self._seen, (source, suffix), sample)
-            _learn(self._seen, source, sample)
-        _learn(self._seen, None, sample)
+        for group in groups:
+            _learn(self._seen, group, sample)
         if stated is not None:
-            group = (source, suffix) if source is not None else None
-            _learn(self._ratios, group, sample - self._log(stated), prior=PRIOR)
+            _learn(self._ratios, groups[0], sample - self._log(stated), prior=PRIOR)
+        return sample
 
     @property
     def remembered(self) -> tuple[int, int]:
@@ -247,17 +248,20 @@ class Estimator:
             estimated_load_s: as `estimated_tokens`, in seconds.
         """
         source = info.id if info else None
-        suffix = suffix_of(name)
-        if _sound(tokens, MAX_TOKENS) is not None:
+        place = source, name
+        groups: tuple[Group, ...] = (None,)
+        if source is not None:
+            groups = (source, suffix_of(name)), source, None
+        if 0 <= tokens <= MAX_TOKENS:
             stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
-            self._tokens.observe(source, name, suffix, stated, tokens)
+            sample = self._tokens.observe(place, groups, stated, tokens)
             if source is not None:
-                _of(self.sizes, source, TOKENS_FLOOR).add(tokens)
-        if _sound(load_s, MAX_LOAD_S) is not None:
+                _of(self.sizes, source, TOKENS_FLOOR).add_log(tokens, sample)
+        if 0 <= load_s <= MAX_LOAD_S:
             stated = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
-            self._seconds.observe(source, name, suffix, stated, load_s)
+            sample = self._seconds.observe(place, groups, stated, load_s)
             if source is not None:
-                _of(self.times, source, SECONDS_FLOOR).add(load_s)
+                _of(self.times, source, SECONDS_FLOOR).add_log(load_s, sample)
 
     def given_up(self, source: int, elapsed_s: float) -> None:
         """A load of the source was cancelled or abandoned: it would have taken longer than this."""

@@ -12,7 +12,7 @@ from attrs import field
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
 from prefetch_scheduler.policies.read_model import OfKey, Signs
-from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.values import define
 
 KEYS_KEPT = 2_000
 """Keys of a session that are waited for, read or resident unread; past them the oldest goes."""
@@ -29,56 +29,67 @@ class Why(IntEnum):
 
 @define(eq=False)
 class Expectation:
-    """One key that one session is expected to read."""
+    """One key that one session is expected to read.
+
+    There are thousands. What it holds is plain numbers and strings in tuples, which the garbage
+    collector need not go through again and again, as it would through lists.
+    """
 
     source: int
     since: float
     """Engine time of the first prediction, in seconds."""
-    groups: list[Group] = field(factory=list)
+    groups: tuple[Group, ...] = ()
     """Of its first, second, fourth, eighth statement and so on, for the calibration."""
-    stated: list[float] = field(factory=list)
+    stated: tuple[float, ...] = ()
     """The confidence of each."""
-    examples: "list[tuple[Why, Signs]]" = field(factory=list)
-    """What was known of it at some of the moments at which it was weighed, and why it was."""
+    examples: "tuple[tuple[int, Signs], ...]" = ()
+    """What was known of it at some of the moments at which it was weighed, and the `Why`."""
     repeats: int = 0
     """Predictions of it in a row."""
     of_key: OfKey = (0.0, 0.0, 0.0)
     """The session's reads and changes end it, so that these signs last as long as it does."""
 
 
-@frozen
-class Unread:
-    """What was loaded ahead."""
-
-    tokens: int
-    group: Group
-    """Whose prediction it was; without a role: nobody's."""
+Unread = tuple[int, Group]
+"""What was loaded ahead: its tokens, and whose prediction it was; without a role: nobody's."""
 
 
 @define(eq=False)
 class Holders:
     """Which sessions expect a key or have read it, so that a change need not ask them all."""
 
-    _sessions: "dict[str, dict[SessionExpectations, None]]" = field(init=False, factory=dict)
-    """Public key -> sessions, in order."""
+    _first: "dict[str, SessionExpectations]" = field(init=False, factory=dict)
+    """Public key -> the session that was first, for most keys the only one."""
+    _further: "dict[str, dict[SessionExpectations, None]]" = field(init=False, factory=dict)
+    """Public key -> the others, in order."""
 
     def add(self, stored: str, session: "SessionExpectations") -> None:
-        self._sessions.setdefault(public_key(stored), {})[session] = None
+        key = public_key(stored)
+        if self._first.setdefault(key, session) is not session:
+            self._further.setdefault(key, {})[session] = None
 
     def remove(self, stored: str, session: "SessionExpectations") -> None:
         key = public_key(stored)
-        held = self._sessions.get(key)
-        if held is not None:
-            held.pop(session, None)
-            if not held:
-                del self._sessions[key]
+        further = self._further.get(key)
+        if self._first.get(key) is not session:
+            if further is not None:
+                further.pop(session, None)
+        elif further is not None:
+            self._first[key] = second = next(iter(further))
+            del further[second]
+        else:
+            del self._first[key]
+        if further is not None and not further:
+            del self._further[key]
 
     def of(self, key: str) -> "list[SessionExpectations]":
         """The sessions that a change of exactly this key concerns."""
-        return list(self._sessions.get(public_key(key), ()))
+        key = public_key(key)
+        first = self._first.get(key)
+        return [] if first is None else [first, *self._further.get(key, ())]
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._first)
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ At most one live flight for each cache key. A flight whose result nobody may use
 source's code has really ended.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
@@ -67,8 +67,13 @@ class Rank:
         return (int(self.priority), -self.density, self.key)
 
 
+NO_PARTS: Mapping[str, Content] = {}
+
+
 @define(eq=False)
 class Flight:
+    """One load. Thousands may be queued, so what most of them have none of is no container each."""
+
     id: int
     stored: str
     key: str
@@ -94,11 +99,11 @@ class Flight:
     state: State = State.QUEUED
     source_at: int = 0
     wants: dict[str, Want] = Factory(dict)
-    waiters: list[Waiter] = Factory(list)
-    parts: dict[str, Content] = Factory(dict)
+    waiters: tuple[Waiter, ...] = ()
+    parts: Mapping[str, Content] = NO_PARTS
     """Parts that the source has yielded so far, by key."""
     pin_for: frozenset[str] = frozenset()
-    expected_by: frozenset[int] = frozenset()
+    expected_by: tuple[int, ...] = ()
     """Plans that count it among their P0 and P1 items, even if a later one took its want over."""
     expands: bool = False
     """Its source is asked for follow-up predictions once it is loaded."""
@@ -114,6 +119,10 @@ class Flight:
     """Under which number it was counted as a started prefetch; 0: it was not."""
     used: bool = False
     entry: Entry | None = None
+
+    def no_longer_awaited_by(self, waiter: Waiter) -> None:
+        """That reader has been answered, or has given up."""
+        self.waiters = tuple([other for other in self.waiters if other is not waiter])
 
     @property
     def source(self) -> SourceInfo:

@@ -169,7 +169,7 @@ class Learning:
                 if self.wasteful.came(who, true=read):
                     self.turned.append((who, None))
         for why, example in expected.examples:
-            self._model(why, expected.source).learn(example, read=read)
+            self._model(Why(why), expected.source).learn(example, read=read)
 
     # ---- what it cost -----------------------------------------------------------------------
 
@@ -184,15 +184,15 @@ class Learning:
         """
         known = self._sessions.get(session)
         if known is None:
-            self._settle(Unread(tokens, group), used=False)
+            self._settle((tokens, group), used=False)
         else:
             self.left(stored)
-            known.unread[stored] = Unread(tokens, group)
+            known.unread[stored] = tokens, group
             self._loaded_for[stored] = known
 
     def used(self, group: Group, tokens: int) -> None:
         """A reader came for something that was still being loaded ahead."""
-        self._settle(Unread(tokens, group), used=True)
+        self._settle((tokens, group), used=True)
 
     def left(self, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
@@ -210,10 +210,11 @@ class Learning:
         self.price.settle(tokens, wasted=True)
 
     def _settle(self, ahead: Unread, *, used: bool) -> None:
-        self.price.settle(ahead.tokens, wasted=not used)
-        if not ahead.group[1]:
+        tokens, group = ahead
+        self.price.settle(tokens, wasted=not used)
+        if not group[1]:
             return  # nobody predicted it: no predictor is to blame, nor to be praised
-        for who in _whose(ahead.group):
+        for who in _whose(group):
             if self.wasteful.loaded(who, used=used):
                 self.turned.append((who, self.wasteful.held(who)))
 

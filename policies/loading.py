@@ -5,9 +5,9 @@ from typing import Literal, assert_never
 from prefetch_scheduler.policies import ending, following
 from prefetch_scheduler.policies.breakers import blames_source
 from prefetch_scheduler.policies.cache_events import Put
-from prefetch_scheduler.policies.content import Entry
+from prefetch_scheduler.policies.content import Entry, unread_token
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
-from prefetch_scheduler.policies.flights import Flight, State, Waiter
+from prefetch_scheduler.policies.flights import NO_PARTS, Flight, State, Waiter
 from prefetch_scheduler.policies.metrics_events import (
     OVERTAKEN,
     DemandLoaded,
@@ -173,9 +173,9 @@ def _part(s: PlannerState, flight: Flight, item: PartLoaded, now: float) -> None
     content = item.content.placed(
         key=item.key, source=flight.source.name, loaded_at=s.wall, layer=None
     )
-    flight.parts[item.key] = content
+    flight.parts = {**flight.parts, item.key: content}
     for waiter in [w for w in flight.waiters if w.part == item.key]:
-        flight.waiters.remove(waiter)
+        flight.no_longer_awaited_by(waiter)
         _mark_used(s, flight, waiter, now)
         s.emit(Answer(waiter.ticket, content, flight.asked_at, flight.epoch, flight.source.id))
 
@@ -216,7 +216,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     for waiter in flight.waiters:
         s.emit(Answer(waiter.ticket, entry.content, flight.asked_at, flight.epoch, entry.source_id))
     owner = flight.owner
-    flight.waiters.clear()
+    flight.waiters = ()
     flight.state = State.STORING
     flight.entry = entry
     if entry.prefetch_id:
@@ -250,7 +250,7 @@ def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> E
         priority=flight.rank.priority,
         lane=flight.lane if unread else None,
         prefetch_id=flight.prefetch_id if unread else 0,
-        first_read=[None] if unread else (),
+        first_read=unread_token() if unread else (),
     )
 
 
@@ -287,7 +287,7 @@ def superseded(s: PlannerState, flight: Flight) -> None:
         if waiter.uncounted:
             s.count(Miss(waiter.session, flight.key, predicted=True, reason="not started yet"))
         s.emit(Retry(waiter.ticket, counted=True))
-    flight.waiters.clear()
+    flight.waiters = ()
     s.note(flight.key, "superseded", "newer content was handed over", flight.owner)
     ending.resolve(s, flight, ok=True)
     if flight.state is State.STORING:  # the cache refuses it, and counts that
@@ -315,7 +315,7 @@ def again(
     flight.state = State.QUEUED
     flight.prefetch_id = 0
     flight.used = flight.overtaken = False
-    flight.parts.clear()
+    flight.parts = NO_PARTS
     flight.created_at = now
     if demand:
         flight.source_at = 0
@@ -350,7 +350,7 @@ def attempt_failed(
         s.flights.renumber(flight)
         flight.source_at = following
         flight.state = State.QUEUED
-        flight.parts.clear()
+        flight.parts = NO_PARTS
         if flight.waiters:
             flight.pool = Pool.DEMAND
         s.enqueue(flight, first=flight.pool is Pool.DEMAND)
@@ -413,7 +413,7 @@ def _refuse_waiters(
         )
         refusal.__cause__ = exception
         s.emit(Refuse(waiter.ticket, refusal))
-    flight.waiters.clear()
+    flight.waiters = ()
 
 
 def _pool_restarted(s: PlannerState, report: PoolReport, now: float) -> None:

@@ -29,7 +29,7 @@ from prefetch_scheduler.policies.plan import (
 from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
-from prefetch_scheduler.policies.steps import STEP, Steps, at_once, in_steps
+from prefetch_scheduler.policies.steps import QUICK, Steps, at_once, in_steps
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
@@ -65,12 +65,12 @@ def merged(predictions: Iterable[Prediction]) -> tuple[Merged, ...]:
 def merging(predictions: Sequence[Prediction]) -> Steps[tuple[Merged, ...]]:
     """As `merged`, in steps."""
     by_key: dict[str, list[Prediction]] = {}
-    for some in in_steps(predictions):
+    for some in in_steps(predictions, QUICK):
         for prediction in some:
             by_key.setdefault(prediction.key, []).append(prediction)
         yield
     result: list[Merged] = []
-    for groups in in_steps(list(by_key.items())):
+    for groups in in_steps(list(by_key.items()), QUICK):
         result.extend(_merged(key, same) for key, same in groups)
         yield
     return tuple(result)
@@ -154,7 +154,7 @@ def planning(
 ) -> Steps[Plan]:
     """As `make_plan`, in steps; sorting is one step, of any length."""
     faults: list[str] = []
-    for some in in_steps(candidates):
+    for some in in_steps(candidates, QUICK):
         faults.extend([fault for candidate in some for fault in candidate_faults(candidate)])
         yield
     if faults:
@@ -224,7 +224,7 @@ def _rated(
     destinations = _OBSERVED if observed else _BY_PRIORITY
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
-        if place % STEP == STEP - 1:
+        if place % QUICK == QUICK - 1:
             yield
         confidence, value = c.confidence, c.value
         rating = rate(c.role, confidence, key=c.key, recent=c.recent, frequent=c.frequent)
@@ -300,7 +300,7 @@ class _Fitting:
         self.slots = SlotSchedule(self.config)
 
     def fit_all(self, in_order: Sequence[_Row]) -> Steps[None]:
-        for some in in_steps(in_order):
+        for some in in_steps(in_order, QUICK):
             for row in some:
                 if row.open:
                     self._fit(row)
@@ -349,7 +349,7 @@ def _itemised(
 ) -> Steps[tuple[PlanItem, ...]]:
     """The plan's items in plan order; counts in `rejected` those not loaded, by reason."""
     lanes: dict[Lane, list[PlanItem]] = {lane: [] for lane in _LANE_ORDER}
-    for some in in_steps(in_order):
+    for some in in_steps(in_order, QUICK):
         for row in some:
             if row.lane not in LOADED_LANES:
                 rejected[row.reason] += 1

@@ -43,9 +43,13 @@ class Quantiles:
 
     def add(self, sample: float) -> None:
         """A load came to so much."""
-        x = log(sample + self.floor)
+        self.add_log(sample, log(sample + self.floor))
+
+    def add_log(self, sample: float, x: float) -> None:
+        """As `add`, of a sample whose logarithm, with the floor added, is known to be `x`."""
         self.count += 1
-        self.longest = max(sample, self.longest * LONGEST_KEPT)
+        longest = self.longest * LONGEST_KEPT
+        self.longest = sample if sample > longest else longest
         if not self._logs:
             self._logs = [x, x + _NORMAL_90 * _FIRST_SPREAD]
             return
@@ -64,7 +68,9 @@ class Quantiles:
                 logs[place] += size * share
             elif not bound:
                 logs[place] -= size * (1 - share)
-        logs[1] = max(logs[1], logs[0] + _NORMAL_90 * _LEAST_SPREAD)
+        least = logs[0] + _NORMAL_90 * _LEAST_SPREAD
+        if logs[1] < least:
+            logs[1] = least
 
     @property
     def spread(self) -> float:

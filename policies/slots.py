@@ -42,8 +42,9 @@ class Slots:
     """Permits given to the background pool and neither returned nor released yet."""
 
     def _prefetching(self) -> int:
-        background = self.permits
-        return sum(len(self.claims[p]) for p in (Pool.P0, Pool.P1, Pool.P2)) + background
+        claims = self.claims
+        urgent = len(claims[Pool.P0]) + len(claims[Pool.P1])
+        return urgent + len(claims[Pool.P2]) + self.permits
 
     def _borrowed(self) -> int:
         """Prefetch slots that demand holds beyond its own."""
@@ -58,21 +59,20 @@ class Slots:
         held = len(self.claims[Pool.P2]) + self.permits
         return min(self._free(), limit - held)
 
-    def may_start(self, pool: Pool) -> bool:
-        """Whether one more load of that pool may start now (for P3: be handed over)."""
-        if self.credits[pool] <= 0:
-            return False
+    def room(self, pool: Pool) -> int:
+        """How many more loads of that pool may start now (for P3: be handed over)."""
+        credits_, claimed = self.credits[pool], len(self.claims[pool])
         match pool:
             case Pool.DEMAND:
-                own = len(self.claims[pool]) < self.config.execution.demand_slots
-                return own or self._free() > 0
+                own = max(0, self.config.execution.demand_slots - claimed)
+                return min(credits_, own + max(0, self._free()))
             case Pool.P0 | Pool.P1:
-                return self._free() > 0
+                return min(credits_, self._free())
             case Pool.P2:
                 limit = self.config.execution.eager_max_concurrent
-                return len(self.claims[pool]) < limit and self._free_unreserved() > 0
+                return min(credits_, limit - claimed, self._free_unreserved())
             case Pool.P3:
-                return True
+                return credits_
 
     def permits_free(self) -> int:
         """How many more background loads may start now, apart from decision D19."""

@@ -21,7 +21,7 @@ from prefetch_scheduler.policies.sessions import (
     SessionState,
 )
 from prefetch_scheduler.policies.source_info import Survey
-from prefetch_scheduler.policies.steps import Steps, at_once, in_steps
+from prefetch_scheduler.policies.steps import QUICK, Steps, at_once, in_steps
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
     Lane,
@@ -168,7 +168,7 @@ def _names_to_survey(
     names: dict[str, int] = {}
     if not s.surveying:
         return ()
-    for some in in_steps(predictions):
+    for some in in_steps(predictions, QUICK):
         for key in {p.key: None for p in some}:
             sources = s.prefetch_sources(key)
             if sources and sources[0].surveys:
@@ -352,7 +352,7 @@ def _account(
     s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan
 ) -> Steps[None]:
     """Tell metrics, the log and the keys' stories what was decided."""
-    for some in in_steps(plan.items):
+    for some in in_steps(plan.items, QUICK):
         for item in some:
             loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
             why = "" if loaded else item.reason.value
@@ -363,7 +363,7 @@ def _account(
     s.count(BudgetGranted(session.id, plan.token_budget))
     s.count(Predicted(session.id, tuple(item.key for item in plan.items)))
     over_budget: list[str] = []
-    for some in in_steps(plan.items):
+    for some in in_steps(plan.items, QUICK):
         for item in some:
             reason = item.reason.value
             text = f"{reason}: {item.detail}" if item.detail else reason

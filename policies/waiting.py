@@ -9,17 +9,11 @@ from typing import Any
 from sortedcontainers import SortedList
 
 from prefetch_scheduler.policies.flights import Flight
-from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
-
-@frozen
-class _Place:
-    """Where a flight stands, and the entry that stands there for it."""
-
-    pool: Pool
-    source: int
-    entry: tuple[Any, ...]
+_Entry = tuple[Any, ...]
+_Place = tuple[Flight, Pool, int, _Entry]
+"""Where a flight stands: in which pool's queue, in which source's line, and as which entry."""
 
 
 class WaitingRoom:
@@ -38,7 +32,7 @@ class WaitingRoom:
         }
         self._lengths = dict.fromkeys(Pool, 0)
         self._places: dict[int, _Place] = {}
-        self._flights: dict[int, Flight] = {}
+        """By the flight's number."""
         self._arrivals = count(1)
 
     def add(self, flight: Flight, *, first: bool = False) -> None:
@@ -46,7 +40,7 @@ class WaitingRoom:
         number, pool, source = flight.id, flight.pool, flight.source.id
         if number in self._places:
             raise ValueError(f"flight {number} ({flight.key}) is queued already")
-        entry: tuple[Any, ...]
+        entry: _Entry
         if pool is Pool.DEMAND:
             arrival = next(self._arrivals)
             entry = (-arrival if first else arrival, number)
@@ -54,8 +48,7 @@ class WaitingRoom:
             entry = (*flight.rank.order, flight.stored, number)
         self._lines[pool][source].add(entry)
         self._lengths[pool] += 1
-        self._places[number] = _Place(pool, source, entry)
-        self._flights[number] = flight
+        self._places[number] = flight, pool, source, entry
 
     def remove(self, flight: Flight) -> bool:
         """Take a flight out, before its rank, pool, number or source is changed.
@@ -66,16 +59,16 @@ class WaitingRoom:
         place = self._places.pop(flight.id, None)
         if place is None:
             return False
-        del self._flights[flight.id]
-        lines = self._lines[place.pool]
-        line = lines[place.source]
-        if line[0] == place.entry:  # as most often: it starts
+        _, pool, source, entry = place
+        lines = self._lines[pool]
+        line = lines[source]
+        if line[0] is entry:  # as most often: it starts
             del line[0]
         else:
-            line.remove(place.entry)
+            line.remove(entry)
         if not line:
-            del lines[place.source]
-        self._lengths[place.pool] -= 1
+            del lines[source]
+        self._lengths[pool] -= 1
         return True
 
     def heads(self, pool: Pool) -> list[Flight]:
@@ -83,16 +76,16 @@ class WaitingRoom:
         entries = [line[0] for line in self._lines[pool].values()]
         if len(entries) > 1:
             entries.sort()
-        return [self._flights[entry[-1]] for entry in entries]
+        return [self._places[entry[-1]][0] for entry in entries]
 
     def queued(self, pool: Pool) -> Iterator[Flight]:
         """The flights of one queue in order, as they stand now."""
-        return iter([self._flights[entry[-1]] for entry in merge(*self._lines[pool].values())])
+        return iter([self._places[entry[-1]][0] for entry in merge(*self._lines[pool].values())])
 
     def least(self, pool: Pool) -> Flight:
         """The last in order: the least valuable of the least urgent class."""
         entry = max(line[-1] for line in self._lines[pool].values())
-        return self._flights[entry[-1]]
+        return self._places[entry[-1]][0]
 
     def __len__(self) -> int:
         return len(self._places)

@@ -25,6 +25,7 @@ thresholds decide, as for a host that has just begun."""
 
 LEAST_LEAD_S = 1e-3
 _PREDICTED = Why.PREDICTED
+_PREDICTED_NUMBER: int = Why.PREDICTED.value
 
 
 class Weighing:
@@ -90,8 +91,8 @@ class Weighing:
             expected = self._opened(stored, source)
         expected.repeats = repeats = expected.repeats + 1
         if not repeats & (repeats - 1):  # as for `examples`: what is said again is no news
-            expected.groups.append(group)
-            expected.stated.append(stated)
+            expected.groups += (group,)
+            expected.stated += (stated,)
         return expected
 
     def _opened(self, stored: str, source: int) -> Expectation:
@@ -118,7 +119,7 @@ class Weighing:
         why = Why.READ_BEFORE if expected.of_key[0] else Why.FAMILIAR
         shown = signs(self._odds.of(stored), 0, expected.of_key, self._changes)
         if len(expected.examples) < EXAMPLES_KEPT:
-            expected.examples.append((why, shown))
+            expected.examples += ((why.value, shown),)
         model = self._models[why].get(source)
         if model is None or model.outcomes < WARM_UP:
             return None
@@ -152,7 +153,7 @@ class Weighing:
         s6 = self._changes
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
             # The first, second, fourth, eighth time, and so on.
-            expected.examples.append((_PREDICTED, (1.0, s1, s2, s3, s4, s5, s6)))
+            expected.examples += ((_PREDICTED_NUMBER, (1.0, s1, s2, s3, s4, s5, s6)),)
         model = self._predicted.get(expected.source)
         if model is None or model.outcomes < WARM_UP:
             return None

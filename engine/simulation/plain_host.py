@@ -27,7 +27,7 @@ from prefetch_scheduler.policies.cache_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.config import Config
-from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.content import Content, Entry, unread_token
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.metrics_events import (
@@ -250,7 +250,7 @@ class PlainHost:
             priority=self.chooser.priority,
             lane=Lane.IMMEDIATE if unread else None,
             prefetch_id=load.number if unread else 0,
-            first_read=[None] if unread else [],
+            first_read=unread_token() if unread else (),
         )
         self._layer_effects(self.layers.handle(Put(entry), self.now))
 

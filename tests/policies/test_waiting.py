@@ -164,7 +164,7 @@ def test_what_no_longer_waits_as_it_did_is_stepped_over(change: str) -> None:
         case "cancelled":
             table.detach(gone)
         case "wanted":
-            gone.waiters.append(Waiter(None, "s", 0.0))
+            gone.waiters = (Waiter(None, "s", 0.0),)
         case _:
             table.renumber(gone)
     assert unstarted.first() is stays

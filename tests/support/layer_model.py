@@ -19,7 +19,7 @@ from prefetch_scheduler.policies.cache_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.config import CacheRules, Config
-from prefetch_scheduler.policies.content import Content, Entry
+from prefetch_scheduler.policies.content import Content, Entry, unread_token
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
 from prefetch_scheduler.policies.vocabulary import Lane, Priority
@@ -70,7 +70,7 @@ def an_entry(
         priority=Priority(priority),
         lane=lane if prefetch else None,
         prefetch_id=prefetch,
-        first_read=[None] if prefetch else [],
+        first_read=unread_token() if prefetch else (),
     )
 
 

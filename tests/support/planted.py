@@ -48,7 +48,9 @@ def stored_although_stale(patch: pytest.MonkeyPatch) -> None:
 
 def lost_waiter(patch: pytest.MonkeyPatch) -> None:
     """Readers that joined a load are not told of its failure."""
-    patch.setattr(loading, "_refuse_waiters", lambda s, flight, *_, **__: flight.waiters.clear())
+    patch.setattr(
+        loading, "_refuse_waiters", lambda s, flight, *_, **__: setattr(flight, "waiters", ())
+    )
 
 
 def dropped_answer(patch: pytest.MonkeyPatch) -> None:
