@@ -50,6 +50,11 @@ class LoopActor(EngineActor):
             self._post_armed = True
             self.loop.call_soon(self._drain)
 
+    def soon(self, action: Callable[[], None]) -> None:
+        """Call `action` in the loop's next turn, guarded, then handle what was posted by then."""
+        self._post_armed = True
+        self.loop.call_soon(self._then_drain, action)
+
     def on_posted(self, event: Any) -> None:
         """Handle an event that was posted; guarded and batched as messages are."""
 
@@ -127,6 +132,11 @@ class LoopActor(EngineActor):
             self.loop.stop()
         elif self._posted or not self.inbox.sleep():
             self.loop.call_soon(self._drain)
+
+    def _then_drain(self, action: Callable[[], None]) -> None:
+        if not self.actor_stopped.is_set():
+            self._protect(action)
+        self._drain()
 
     def _guard(self, action: Callable[[], None]) -> None:
         if self.actor_stopped.is_set():

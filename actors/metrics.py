@@ -72,11 +72,13 @@ class Metrics(EngineActor):
     def _count(self, message: Events) -> None:
         clock = self.home.clock
         now, wall, today = clock.now(), clock.wall(), clock.today()
+        tell, count = self._ledgers.stories.handle, self._ledgers.accounting.handle
+        stopped = self.actor_stopped.is_set
         for event in message.events:
-            if self.abandoned:  # a host's logging handler hung; a successor counts now
+            if stopped() and self.abandoned:  # a host's handler hung; a successor counts now
                 return
-            self._ledgers.stories.handle(event, now, wall)
-            for alert in self._ledgers.accounting.handle(event, now, wall, today):
+            tell(event, now, wall)
+            for alert in count(event, now, wall, today):
                 self._hold(alert, now)
 
     def _hold(self, alert: Alert, now: float) -> None:

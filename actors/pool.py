@@ -7,17 +7,19 @@ async source that blocks delays the other loads of this pool's loop, and no othe
 
 import asyncio
 import logging
-from typing import assert_never
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, assert_never
 
 from prefetch_scheduler.actors.asides import Asides
 from prefetch_scheduler.actors.base import Home
 from prefetch_scheduler.actors.cancel import CancelToken
 from prefetch_scheduler.actors.loop import LoopActor
+from prefetch_scheduler.actors.loop_loads import Active, Group, LoopLoads
 from prefetch_scheduler.actors.ports import Address, LoadPort
 from prefetch_scheduler.actors.runs import (
     OnPart,
     Outcome,
-    cancelled,
     checked_follow_ups,
     checked_part,
     describe,
@@ -49,7 +51,6 @@ from prefetch_scheduler.policies.pool_events import (
 )
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import SourceTable, Survey
-from prefetch_scheduler.policies.values import define, frozen
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +59,9 @@ SURVEY_LIMIT_S = 0.04
 EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
 _RETRY_S = 0.05
-_TURNS = 3
-"""Turns of its loop for which a pool holds back that a load has begun: one for the load's first
-step, one for its end to be noticed, one for that to be taken in."""
-_LOAD_TASK = "load from source "
 
-
-@define(eq=False)
-class _Active:
-    """A run whose code has been called and has not returned."""
-
-    run: Run
-    token: CancelToken
-    task: "asyncio.Task[list[Outcome]] | None" = None
-
-
-@frozen
-class _Finished:
-    active: _Active
-    outcomes: list[Outcome]
+_Finished = tuple[Active, list[Outcome]]
+"""A run, and its outcomes; posted."""
 
 
 class FetcherPool(LoopActor):
@@ -116,11 +101,12 @@ class FetcherPool(LoopActor):
         self._names = {info.id: info.name for info in table.infos}
         self._survey_limit_s = survey_limit_s
         self._expand_limit_s = expand_limit_s
-        self._active: dict[int, _Active] = {}
+        self._active: dict[int, Active] = {}
+        self._in_loop = LoopLoads(self._load, self._ended_in_loop)
+        self._just_begun = False
+        """Whether loads are in the loop that have not had their first step."""
         self._unsent: list[PoolReport | UnderWay] = []
         self._retrying = False
-        self._turns = 0
-        """Of the event loop, for which a report has been held back."""
         self._permits = 0
         self._blockers = blockers if blockers is not None else set()
         self._asides = Asides(self, slots, self._name)
@@ -158,7 +144,7 @@ class FetcherPool(LoopActor):
         match event:
             case RunPart():
                 self._apply(self._machine.handle(event, self.now))
-            case _Finished(active, outcomes):
+            case (Active() as active, outcomes):
                 self._finished(active, outcomes)
             case _:
                 self._asides.returned(event)
@@ -170,14 +156,20 @@ class FetcherPool(LoopActor):
         self._apply(self._machine.tick(now))
 
     def after_batch(self) -> None:
-        """Use permits, send reports. A refused report is kept: its credits must not be lost."""
+        """Use permits, begin loads, send reports. A refused report is kept: its credits must not be
+        lost.
+        """
         if self._permits:
             permit, self._permits = Permit(self._permits), 0
             self._apply(self._machine.handle(permit, self.now))
         self._apply(self._machine.effects())
+        begun = self._in_loop.begin(self.loop)
+        if begun is not None:
+            self._just_begun = True
+            self.soon(partial(self._first_steps_made, begun))
         if self.inbox.empty():
             self._machine.nothing_ahead()
-        if self._only_begun():
+        if self._just_begun and self._only_begun():
             return
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
@@ -191,26 +183,19 @@ class FetcherPool(LoopActor):
             self.later(_RETRY_S, self._retry)
 
     def _only_begun(self) -> bool:
-        """Whether there is nothing to tell but that loads have begun, and that can wait a moment:
-
-        what an async source has at hand ends within a few turns of the loop, and then one report
-        tells both.
+        """Whether there is nothing to tell but that loads have begun. That can wait for their first
+        step: what an async source has at hand ends with it, and then one report tells both.
         """
         for report in self._unsent:
             if not isinstance(report, PoolReport) or report.reset or report.credits:
-                break
+                return False
             if not all(type(item) is Started for item in report.reports):
-                break
-        else:
-            if self._unsent and self._turns < _TURNS and not self.actor_stopped.is_set():
-                self._turns += 1
-                self.loop.call_soon(self._guard, self._one_more_turn)
-                return True
-        self._turns = 0
-        return False
+                return False
+        return not self.actor_stopped.is_set()
 
-    def _one_more_turn(self) -> None:
-        """The flush that follows looks again."""
+    def _first_steps_made(self, begun: Group) -> None:
+        self._just_begun = False
+        self._in_loop.each_its_own(self.loop, begun)
 
     def on_stop(self) -> None:
         self._cancel_all()
@@ -224,10 +209,7 @@ class FetcherPool(LoopActor):
     @staticmethod
     def culprit(loop: asyncio.AbstractEventLoop | None) -> int | None:
         """The source whose coroutine a loop that hangs is in, if it is in one. Any thread."""
-        task = asyncio.current_task(loop) if loop is not None else None
-        name = task.get_name() if task is not None else ""
-        number = name.removeprefix(_LOAD_TASK)
-        return int(number) if number != name and number.isdigit() else None
+        return LoopLoads.culprit(loop)
 
     # ---- effects ---------------------------------------------------------------------------
 
@@ -246,19 +228,19 @@ class FetcherPool(LoopActor):
                     assert_never(effect)
 
     def _begin(self, run: Run) -> None:
-        active = self._active[run.serial] = _Active(run, CancelToken())
+        active = self._active[run.serial] = Active(run, CancelToken())
         source = run.requests[0].source_id
         try:
             if self._port.is_async(source) and source not in self._blockers:
-                active.task = self.loop.create_task(
-                    load_async(self._port, run, active.token, self._on_part(run), self.home.clock),
-                    name=f"{_LOAD_TASK}{source}",
-                )
-                active.task.add_done_callback(lambda task: self._task_done(active, task))
+                self._in_loop.add(active)
             else:
                 self._slots.run(lambda: self._work(active), self._name(source))
         except Exception as error:  # noqa: BLE001 - the source's code, or no thread to be had
-            self.post(_Finished(active, not_started(run, error)))
+            self._post_end(active, not_started(run, error))
+
+    def _load(self, active: Active) -> Coroutine[Any, Any, list[Outcome]]:
+        run = active.run
+        return load_async(self._port, run, active.token, self._on_part(run), self.home.clock)
 
     def _on_part(self, run: Run) -> OnPart:
         def post(key: str, content: Content) -> None:
@@ -267,22 +249,24 @@ class FetcherPool(LoopActor):
 
         return post
 
-    def _work(self, active: _Active) -> None:
+    def _work(self, active: Active) -> None:
         """In a slot thread."""
         run = active.run
         outcomes = load_blocking(self._port, run, active.token, self._on_part(run), self.home.clock)
-        self.post(_Finished(active, outcomes))
+        self._post_end(active, outcomes)
 
-    def _task_done(self, active: _Active, task: "asyncio.Task[list[Outcome]]") -> None:
-        # A task cancelled before its first step never ran any of its own code.
-        outcomes = cancelled(active.run) if task.cancelled() else task.result()
-        self.post_here(_Finished(active, outcomes))
+    def _post_end(self, active: Active, outcomes: list[Outcome]) -> None:
+        ended: _Finished = active, outcomes
+        self.post(ended)
 
-    def _cancel(self, active: _Active) -> None:
-        if active.task is not None:
+    def _ended_in_loop(self, active: Active, outcomes: list[Outcome]) -> None:
+        ended: _Finished = active, outcomes
+        self.post_here(ended)
+
+    def _cancel(self, active: Active) -> None:
+        if active.in_loop:
             active.token.cancel()
-            # Behind its first step: it has been reported as started, so it does start.
-            self.loop.call_soon(active.task.cancel)
+            self.loop.call_soon(self._in_loop.cancel, self.loop, active)
             return
         # A callback of blocking code may block as well: it must not hold the loop up.
         source = self._name(active.run.requests[0].source_id)
@@ -300,7 +284,7 @@ class FetcherPool(LoopActor):
 
     # ---- results ---------------------------------------------------------------------------
 
-    def _finished(self, active: _Active, outcomes: list[Outcome]) -> None:
+    def _finished(self, active: Active, outcomes: list[Outcome]) -> None:
         run = active.run
         self._active.pop(run.serial, None)
         for request, outcome in zip(run.requests, outcomes, strict=True):

@@ -10,7 +10,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.counts import Counts, bump
 from prefetch_scheduler.policies.outcomes import KeyOutcomes, Outcome, Verdict, clip
-from prefetch_scheduler.policies.skill_use import SkillBook, SkillUse
+from prefetch_scheduler.policies.skill_use import SKILL, SkillBook, SkillUse
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause
 
@@ -86,15 +86,9 @@ class Account:
 
     def loaded(self, prefetch: Prefetch, more: int) -> None:
         """`more`: tokens that it has beyond what was counted, negative where it has fewer."""
-        skill = self._skill(prefetch.key)
-        touched: tuple[Counts | SkillUse, ...] = (self.counts, *skill)
-        for figures in touched:
-            figures.tokens_prefetched += more
-            if prefetch.ending is Ending.USED:
-                figures.tokens_used += more
-            elif prefetch.ending is not None:
-                figures.tokens_wasted += more
-        for use in skill:
+        _correct(self.counts, prefetch, more)
+        for use in self._skill(prefetch.key):
+            _correct(use, prefetch, more)
             use.loaded(prefetch.load_s or 0.0)
 
     def ended_as(self, prefetch: Prefetch, reason: str) -> None:
@@ -179,5 +173,16 @@ class Account:
 
     def _skill(self, key: str) -> tuple[SkillUse, ...]:
         """The figures of the key's skill; nothing where the key is no skill."""
+        if not key.startswith(SKILL):  # as most often
+            return ()
         use = self.skills.of(key)
         return () if use is None else (use,)
+
+
+def _correct(figures: Counts | SkillUse, prefetch: Prefetch, more: int) -> None:
+    """Its tokens are so many more than was counted when it started, and perhaps when it ended."""
+    figures.tokens_prefetched += more
+    if prefetch.ending is Ending.USED:
+        figures.tokens_used += more
+    elif prefetch.ending is not None:
+        figures.tokens_wasted += more

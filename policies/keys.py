@@ -70,7 +70,7 @@ def cache_key(key: str, user: str | None, *, private: bool) -> str:
 
 def public_key(stored: str) -> str:
     """The key that a cache key stands for."""
-    return stored.partition(PARTITION)[0]
+    return stored.partition(PARTITION)[0] if PARTITION in stored else stored
 
 
 def exactly(key: str) -> str:

@@ -277,18 +277,24 @@ class PoolMachine:
 
     def _run(self, jobs: list[_Job], now: float) -> None:
         """Start these together: those of a source that batches share one run."""
-        groups: dict[tuple[int, int], list[_Job]] = {}
+        groups: list[list[_Job]] = []
+        shared: dict[int, list[_Job]] = {}
         for job in jobs:
-            source = job.request.source_id
-            alone = 0 if source in self._batching else job.request.id
-            groups.setdefault((source, alone), []).append(job)
+            request = job.request
             job.state = _State.RUNNING
-            job.claim_ends = now + job.request.claim_s
-            job.load_ends = now + job.request.load_timeout_s
-            self._reports.append(Started(job.request.id))
+            job.claim_ends = now + request.claim_s
+            job.load_ends = now + request.load_timeout_s
+            self._reports.append(Started(request.id))
             self._watch(job)
-        for group in groups.values():
-            run = Run(tuple(job.request for job in group), next(self._serials))
+            group = shared.get(request.source_id)
+            if group is not None:
+                group.append(job)
+                continue
+            groups.append([job])
+            if request.source_id in self._batching:
+                shared[request.source_id] = groups[-1]
+        for group in groups:
+            run = Run(tuple([job.request for job in group]), next(self._serials))
             for job in group:
                 job.run = run
             self._wanted[run.serial] = {job.request.id for job in group}

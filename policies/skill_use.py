@@ -10,7 +10,7 @@ from prefetch_scheduler.policies.values import define
 MAX_SKILLS = 500
 """Skills followed in one session; the least recently touched are summed under `OTHERS`."""
 OTHERS = "*"
-_KIND = "skill:"
+SKILL = "skill:"
 
 
 @define
@@ -52,9 +52,9 @@ _SUMS = tuple(name for name in SkillUse.__annotations__ if name not in ("skill",
 
 def skill_of(key: str) -> str | None:
     """The skill's id, without the tier, of a key of kind `skill`; None for other kinds."""
-    if not key.startswith(_KIND):
+    if not key.startswith(SKILL):
         return None
-    return public_key(key)[len(_KIND) :].partition("#")[0]
+    return public_key(key)[len(SKILL) :].partition("#")[0]
 
 
 @define(eq=False)

@@ -47,14 +47,13 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
-_Line = tuple[float, float, str, str, str, Worth | None]
-"""The fields of a `StoryLine`, and how what it tells of was weighed: many more are written down
-than are ever read."""
+_Line = tuple[str, float, float, str, str, str, Worth | None]
+"""The key, the fields of a `StoryLine`, and how what it tells of was weighed: many more are written
+down than are ever read."""
 
 
-def _line(
-    at: float, wall: float, event: str, reason: str, session: str, worth: Worth | None
-) -> StoryLine:
+def _shown(line: _Line) -> StoryLine:
+    _, at, wall, event, reason, session, worth = line
     return StoryLine(at, wall, event, with_worth(reason, worth), session)
 
 
@@ -67,30 +66,30 @@ class StoryBook:
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
     _prefetches: Numbered[tuple[str, str]] = field(init=False, factory=lambda: Numbered(PREFETCHES))
     """Key and session of each prefetch."""
-    _latest: deque[tuple[str, _Line]] = field(init=False, factory=lambda: deque(maxlen=LATEST))
+    _latest: deque[_Line] = field(init=False, factory=lambda: deque(maxlen=LATEST))
     """The newest lines of all keys."""
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
-        worth = event.worth if isinstance(event, ev.Note) else None
+        worth = event.worth if type(event) is ev.Note else None
         for key, session, name, reason in self._told(event):
-            self._tell(public_key(key), (now, wall, name, clip(reason), session, worth))
+            self._tell((public_key(key), now, wall, name, clip(reason), session, worth))
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(_line(*line) for line in self._stories.get(key, ()))
+        return tuple(_shown(line) for line in self._stories.get(key, ()))
 
     def latest(self, count: int) -> tuple[tuple[str, StoryLine], ...]:
         """`(key, line)` of the newest lines, newest last; at most `LATEST`."""
         newest = list(self._latest)[-count:] if count > 0 else []
-        return tuple((key, _line(*line)) for key, line in newest)
+        return tuple((line[0], _shown(line)) for line in newest)
 
     def __len__(self) -> int:
         return len(self._stories)
 
-    def _tell(self, key: str, line: _Line) -> None:
-        self._latest.append((key, line))
-        stories = self._stories
+    def _tell(self, line: _Line) -> None:
+        self._latest.append(line)
+        key, stories = line[0], self._stories
         story = stories.get(key)
         if story is None:
             stories[key] = [line]
