@@ -24,6 +24,7 @@ from prefetch_scheduler.policies.cache_events import (
     Pin,
     Publish,
     Put,
+    Puts,
     Read,
     Refused,
     Removed,
@@ -33,9 +34,11 @@ from prefetch_scheduler.policies.cache_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.config import Config
+from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.keys import matches, public_key
 from prefetch_scheduler.policies.layers import CacheEffect, CacheLayers
 from prefetch_scheduler.policies.metrics_events import (
+    EVENT_TYPES,
     Events,
     Hits,
     MetricsEvent,
@@ -54,7 +57,6 @@ DRAIN_EVERY_S = 0.5
 
 # Looked up by type, as a union takes microseconds to look through.
 _NOTICES = frozenset[type](get_args(CacheNotice))
-_EVENTS = frozenset[type](get_args(MetricsEvent))
 
 NOTES_AT_A_MESSAGE = 128
 """Reads taken in before any message but `Drain`: beside readers and writers that are both busy the
@@ -106,6 +108,8 @@ class CacheLayer(EngineActor):
         self._entries = view.taken_over(self)
         self._drain_every = DRAIN_EVERY_S / home.clock.real(1.0)
         self._drain_at: float | None = None
+        self._stored = 0
+        """How many of the `Puts` in hand have been carried out."""
 
     def on_start(self) -> None:
         earlier, self._kept.layers = self._kept.layers, self._machine
@@ -172,15 +176,23 @@ class CacheLayer(EngineActor):
                 self._on_command(message, now)
                 if pattern is not None:
                     self._view.board.discard(epoch, pattern)
+            case Puts(puts):
+                self._put(puts, now)
             case Put():
-                self._kept.puts.append(message)
-                self._on_command(message, now)
+                self._put((message,), now)
             case _:
                 self._on_command(message, now)
         # Whoever asked finds the counts in a report: they are sent before the answer is.
         if isinstance(message, Drain):
             self.after_batch()
         return None
+
+    def _put(self, puts: Sequence[Put], now: float) -> None:
+        self._kept.puts.extend(puts)
+        for put in puts:
+            self._on_command(put, now)
+            self._stored += 1
+        self._stored = 0
 
     def _restore(self, message: Restore, now: float) -> None:
         """Take back what was kept over a restart, but for what has changed since the start."""
@@ -208,9 +220,9 @@ class CacheLayer(EngineActor):
 
     def _on_command(self, command: Any, now: float) -> None:
         match command:
-            case Put(entry, pin_for=sessions):
-                for session in sessions:
-                    self._kept.pin(entry.stored, session)
+            case Put():
+                for session in command.pin_for:
+                    self._kept.pin(command.entry.stored, session)
             case Pin(stored, session):
                 self._kept.pin(stored, session)
             case Unpin(stored, session):
@@ -276,7 +288,7 @@ class CacheLayer(EngineActor):
                         follower.gone(stored)
                 case _ if type(effect) in _NOTICES:
                     self._notices.append(cast(CacheNotice, effect))
-                case _ if type(effect) in _EVENTS:
+                case _ if type(effect) in EVENT_TYPES:
                     self._events.append(cast(MetricsEvent, effect))
                 case _:
                     raise AssertionError(f"unknown effect {effect!r}")
@@ -325,13 +337,13 @@ class CacheLayer(EngineActor):
             return
         marks = self._view.board.marks()
         for message in self.inbox.take_out(
-            lambda m: isinstance(m, Put | Invalidate | ChangeWaiting)
+            lambda m: isinstance(m, Puts | Invalidate | ChangeWaiting)
         ):
-            if isinstance(message, Put):
-                stored, epoch = message.entry.stored, message.entry.epoch
-                if any(n > epoch and matches(pattern, stored) for n, pattern in marks):
-                    continue
-            self.on_receive(message)
+            if isinstance(message, Puts):
+                current = [put for put in message.puts if not _overtaken(put.entry, marks)]
+                self._put(current, self.now)
+            else:
+                self.on_receive(message)
         self.after_batch()
 
     def on_failure(self, *_: object) -> None:
@@ -339,8 +351,18 @@ class CacheLayer(EngineActor):
         ended = [e for e in self._machine.undelivered() if isinstance(e, PrefetchEnding)]
         if ended:
             self._metrics.tell(Events(tuple(ended)))
-        if isinstance(self.in_hand, Put):
-            self._kept.puts.append(self.in_hand)
+        match self.in_hand:
+            case Puts(puts):
+                self._kept.puts.extend(puts[self._stored :])
+            case Put() as put:
+                self._kept.puts.append(put)
+            case _:
+                pass
+
+
+def _overtaken(entry: Entry, marks: Iterable[tuple[int, str]]) -> bool:
+    """Whether one of these changes, of which none has been carried out, covers an older entry."""
+    return any(n > entry.epoch and matches(pattern, entry.stored) for n, pattern in marks)
 
 
 def _popped(log: Any, most: int | None = None) -> Iterable[Any]:

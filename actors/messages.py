@@ -34,6 +34,7 @@ from prefetch_scheduler.policies.cache_events import (
     Invalidate,
     Pin,
     Put,
+    Puts,
     Resident,
     Restamp,
     Restore,
@@ -155,7 +156,7 @@ class LearnedQuery:
 
 
 PlannerMessage = PlannerEvent | SubmitWaiting | UnderWay | PlannerStatusQuery | LearnedQuery
-CacheMessage = CacheCommand | ChangeWaiting | Drain | CacheStatusQuery
+CacheMessage = CacheCommand | Puts | ChangeWaiting | Drain | CacheStatusQuery
 MetricsMessage = Events | ReportQuery | StoryQuery | LatestQuery | ExportQuery | AlertsQuery
 
 PLANNER_CONTROL: tuple[type, ...] = (CancelPlan, CancelKey, HostBusy, HostIdle, CacheReport)
@@ -212,6 +213,7 @@ __all__ = [
     "PoolReport",
     "ProjectSwitched",
     "Put",
+    "Puts",
     "ReportQuery",
     "ResetPool",
     "Resident",

@@ -31,18 +31,17 @@ from prefetch_scheduler.actors.reply import NO_REPLY, ActorCrashed, Reply
 from prefetch_scheduler.actors.tickets import AskedPlan
 from prefetch_scheduler.actors.view import PublishedView
 from prefetch_scheduler.policies.adopting import Adoption, carry_over, unfinished
-from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Resident
+from prefetch_scheduler.policies.cache_events import CacheReport, Invalidated, Put, Puts, Resident
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import EngineStopped, InvalidPrediction
 from prefetch_scheduler.policies.keys import key_fault
-from prefetch_scheduler.policies.metrics_events import Events, MetricsEvent, Miss
+from prefetch_scheduler.policies.metrics_events import EVENT_TYPES, Events, Miss
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
     CancelKey,
     CancelPlan,
-    Count,
     Demand,
     Done,
     Forsake,
@@ -382,34 +381,43 @@ class Planner(EngineActor):
         effects, self._effects = self._effects, []
         if not effects:
             return
-        counts: list[MetricsEvent] = []
+        counts: list[Any] = []
         others: list[PlannerEffect] = []
         for effect in effects:
-            if type(effect) is Count:
-                counts.append(effect.event)
-            else:
-                others.append(effect)
+            (counts if type(effect) in EVENT_TYPES else others).append(effect)
         if counts:
             self._metrics.tell(Events(tuple(counts)))
-        answers: list[PlannerEffect] = []
+        puts: list[Put] = []
+        last: list[PlannerEffect] = []
         for effect in others:
             if self.abandoned:
                 return
             match effect:
+                case ToCache(Put() as put):
+                    puts.append(put)
+                case ToCache(command):
+                    puts = self._put(puts)
+                    self._cache.tell(command)
                 case ToPool():
                     self._pools[effect.pool].tell(effect.command)
-                case ToCache():
-                    self._cache.tell(effect.command)
                 case Log():
                     self._log(effect)
-                case Tell():
-                    self._publish(effect.event)
                 case _:
-                    answers.append(effect)
-        for effect in answers:
+                    last.append(effect)
+        self._put(puts)
+        for effect in last:
             if self.abandoned:
                 return
-            self._answer_host(effect)
+            if isinstance(effect, Tell):
+                self._publish(effect.event)
+            else:
+                self._answer_host(effect)
+
+    def _put(self, puts: list[Put]) -> list[Put]:
+        """Send to the cache what has been gathered for it; nothing is left of that."""
+        if puts:
+            self._cache.tell(Puts(tuple(puts)))
+        return []
 
     def _log(self, effect: Log) -> None:
         fields = log_fields(key=effect.key, session=effect.session, source=effect.source)

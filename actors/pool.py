@@ -51,6 +51,7 @@ from prefetch_scheduler.policies.pool_events import (
 )
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import SourceTable, Survey
+from prefetch_scheduler.policies.values import define
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +61,11 @@ EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
 _RETRY_S = 0.05
 
-_Finished = tuple[Active, list[Outcome]]
-"""A run, and its outcomes; posted."""
+
+@define(eq=False)
+class _Finished:
+    active: Active
+    outcomes: list[Outcome]
 
 
 class FetcherPool(LoopActor):
@@ -144,7 +148,7 @@ class FetcherPool(LoopActor):
         match event:
             case RunPart():
                 self._apply(self._machine.handle(event, self.now))
-            case (Active() as active, outcomes):
+            case _Finished(active, outcomes):
                 self._finished(active, outcomes)
             case _:
                 self._asides.returned(event)
@@ -236,7 +240,7 @@ class FetcherPool(LoopActor):
             else:
                 self._slots.run(lambda: self._work(active), self._name(source))
         except Exception as error:  # noqa: BLE001 - the source's code, or no thread to be had
-            self._post_end(active, not_started(run, error))
+            self.post(_Finished(active, not_started(run, error)))
 
     def _load(self, active: Active) -> Coroutine[Any, Any, list[Outcome]]:
         run = active.run
@@ -253,15 +257,10 @@ class FetcherPool(LoopActor):
         """In a slot thread."""
         run = active.run
         outcomes = load_blocking(self._port, run, active.token, self._on_part(run), self.home.clock)
-        self._post_end(active, outcomes)
-
-    def _post_end(self, active: Active, outcomes: list[Outcome]) -> None:
-        ended: _Finished = active, outcomes
-        self.post(ended)
+        self.post(_Finished(active, outcomes))
 
     def _ended_in_loop(self, active: Active, outcomes: list[Outcome]) -> None:
-        ended: _Finished = active, outcomes
-        self.post_here(ended)
+        self.post_here(_Finished(active, outcomes))
 
     def _cancel(self, active: Active) -> None:
         if active.in_loop:

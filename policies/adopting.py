@@ -26,7 +26,7 @@ from prefetch_scheduler.policies.metrics_events import (
     PrefetchFailed,
     PrefetchStarted,
 )
-from prefetch_scheduler.policies.planner_events import Count, PlannerEffect, Submit
+from prefetch_scheduler.policies.planner_events import PlannerEffect, Submit
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Loaded, PoolReport, UnderWay
 from prefetch_scheduler.policies.sessions import SessionState
@@ -188,15 +188,13 @@ class Adoption:
         if flight.is_prefetch and flight.prefetch_id == 0:  # its start was not counted yet
             flight.prefetch_id = flight.id
             self._out.append(
-                Count(
-                    PrefetchStarted(
-                        flight.id,
-                        flight.owner,
-                        flight.key,
-                        flight.cause,
-                        flight.tokens,
-                        flight.reason,
-                    )
+                PrefetchStarted(
+                    flight.id,
+                    flight.owner,
+                    flight.key,
+                    flight.cause,
+                    flight.tokens,
+                    flight.reason,
                 )
             )
         return True
@@ -216,7 +214,7 @@ class Adoption:
     def _replaced(self, flight: Flight) -> None:
         """The new planner has another load of its key: a prefetch ends with that."""
         if flight.prefetch_id and not flight.used and flight.state not in _OVER:
-            self._out.append(Count(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED)))
+            self._out.append(PrefetchCancelled(flight.prefetch_id, Reason.REPLACED))
             flight.state = State.GONE
 
     def lost(self) -> list[PlannerEffect]:
@@ -230,7 +228,7 @@ class Adoption:
             and flight.id not in self.new.flights.by_id
             and flight.id not in self._known
         ]
-        return [Count(PrefetchFailed(flight.prefetch_id, LOST)) for flight in gone]
+        return [PrefetchFailed(flight.prefetch_id, LOST) for flight in gone]
 
 
 def unfinished(

@@ -22,6 +22,13 @@ class Put:
 
 
 @frozen
+class Puts:
+    """Several in order, in one message."""
+
+    puts: tuple[Put, ...]
+
+
+@frozen
 class Restore:
     """Entries that a store kept over a restart, the longest unused first. They are no prefetches,
     and nobody has asked for them: they enter cold, where there is room.

@@ -223,11 +223,6 @@ class ToCache:
 
 
 @frozen
-class Count:
-    event: MetricsEvent
-
-
-@frozen
 class Answer:
     """The content for a reader, with what it must check before it uses it."""
 
@@ -363,7 +358,7 @@ class Tell:
 PlannerEffect = (
     ToPool
     | ToCache
-    | Count
+    | MetricsEvent
     | Answer
     | Refuse
     | Retry

@@ -19,7 +19,7 @@ from prefetch_scheduler.policies.flights import Flight, FlightTable
 from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.metrics_events import MetricsEvent, Note
-from prefetch_scheduler.policies.planner_events import Count, Log, PlannerEffect
+from prefetch_scheduler.policies.planner_events import Log, PlannerEffect
 from prefetch_scheduler.policies.sessions import (
     Expanding,
     MadePlan,
@@ -118,7 +118,7 @@ class PlannerState:
         self.out.append(effect)
 
     def count(self, event: MetricsEvent) -> None:
-        self.out.append(Count(event))
+        self.out.append(event)
 
     def note(
         self,
@@ -129,7 +129,7 @@ class PlannerState:
         worth: Worth | None = None,
     ) -> None:
         """One line of the key's story."""
-        self.out.append(Count(Note(key, event, reason, session, worth)))
+        self.out.append(Note(key, event, reason, session, worth))
 
     def log(
         self,

@@ -8,7 +8,7 @@ import heapq
 from collections import deque
 from collections.abc import Iterable
 from itertools import count
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from attrs import field
 
@@ -33,6 +33,7 @@ from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.metrics_events import (
+    EVENT_TYPES,
     Hits,
     Joined,
     LateHit,
@@ -45,7 +46,6 @@ from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
     ContextChanged,
-    Count,
     Demand,
     PlannerEffect,
     PlannerEvent,
@@ -305,8 +305,8 @@ class EngineHost:
     def _planner_effects(self, effects: Iterable[PlannerEffect]) -> None:
         for effect in effects:
             match effect:
-                case Count(event):
-                    self._count(event)
+                case _ if type(effect) in EVENT_TYPES:
+                    self._count(cast(MetricsEvent, effect))
                 case ToPool(pool, command):
                     self._to_pool(pool, command)
                 case ToCache(command):

@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.metrics_events import (
+    EVENT_TYPES,
     PrefetchCancelled,
     PrefetchFailed,
     PrefetchStarted,
@@ -16,7 +17,6 @@ from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
     ContextChanged,
-    Count,
     Demand,
     HostBusy,
     ImmediateDone,
@@ -67,7 +67,7 @@ def fetched(effects: list[Any]) -> dict[int, tuple[Pool, str]]:
 
 
 def counted(effects: list[Any]) -> list[Any]:
-    return [effect.event for effect in effects if isinstance(effect, Count)]
+    return [effect for effect in effects if type(effect) in EVENT_TYPES]
 
 
 def successor(old: PlannerMachine) -> tuple[PlannerMachine, Adoption]:

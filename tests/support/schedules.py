@@ -366,7 +366,7 @@ VIOLENT = (*CALM, _freeze, _stall, _stall, _flood, _crash)
 
 MESSAGES = {
     "planner": ("PoolReport", "PoolReport", "CacheReport", "Demand", "Submit", "UnderWay"),
-    "cache": ("Put", "Put", "Invalidate", "Acknowledged", "Drain", "Pin"),
+    "cache": ("Puts", "Puts", "Invalidate", "Acknowledged", "Drain", "Pin"),
 }
 """What is most telling to fail on."""
 

@@ -16,12 +16,11 @@ from prefetch_scheduler.policies.cache_events import CacheReport, FirstRead, Inv
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.layers import CacheLayers, Publish, Withdraw
-from prefetch_scheduler.policies.metrics_events import Hits, MetricsEvent
+from prefetch_scheduler.policies.metrics_events import EVENT_TYPES, Hits, MetricsEvent
 from prefetch_scheduler.policies.plan import Plan
 from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     Answer,
-    Count,
     Demand,
     Done,
     HostEvent,
@@ -298,8 +297,8 @@ class World:
     def _planner_effects(self, effects: Iterable[Any]) -> None:
         for effect in effects:
             match effect:
-                case Count(event):
-                    self.count(event)
+                case _ if type(effect) in EVENT_TYPES:
+                    self.count(effect)
                 case ToPool(pool, command):
                     self._to_pool(pool, command)
                 case ToCache(command):

@@ -83,11 +83,11 @@ def prediction(key: str) -> SubmitStep:
 FOUND = {
     "a put that the cache fails on is not waited for": made(
         (ReadStep("doc:c", "t", 1e6), WaitStep(6.0)),
-        Kill("cache", 1, Point.INSIDE, KeyError, of="Put"),
+        Kill("cache", 1, Point.INSIDE, KeyError, of="Puts"),
     ),
     "nor one that it never looked at": made(
         (ReadStep("doc:c", "t", 1e6), WaitStep(6.0)),
-        Kill("cache", 1, Point.BEFORE, KeyError, of="Put"),
+        Kill("cache", 1, Point.BEFORE, KeyError, of="Puts"),
     ),
     "a prefetch ends when the cache fails on the change that ends it": made(
         (prediction("file:e"), WaitStep(6.0), EditStep("file:e", "t"), WaitStep(1.0)),
