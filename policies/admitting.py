@@ -115,14 +115,14 @@ def _enqueue(
 ) -> Flight:
     background = item.lane is Lane.BACKGROUND
     c, key = item.candidate, item.key
-    kind, _, name = key.partition(":")
+    kind = s.kind(key)
     flight = Flight(
         id=s.flights.next_id(),
         stored=c.stored,
         key=key,
-        name=name,
-        sources=s.table.by_kind[kind],
-        source_at=s.first_prefetch_source(key),
+        name=key[key.index(":") + 1 :],
+        sources=kind.sources,
+        source_at=kind.first,
         cause=want.cause,
         rank=Rank(item.priority, item.density, key),
         pool=Pool.P3,
@@ -133,8 +133,8 @@ def _enqueue(
         tokens=c.tokens,
         load_s=c.load_s,
         survey=c.survey,
-        reason="; ".join(c.reasons),
-        role=item.role.value if want.cause is Cause.PREDICTION else "",
+        reason="; ".join(c.reasons) if c.reasons else "",
+        role=c.role.value if want.cause is Cause.PREDICTION else "",
         wants={session.id: want},
     )
     flight.pool = flight.own_pool

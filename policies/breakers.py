@@ -72,6 +72,11 @@ class Breakers:
         breaker = self._by_source.pop(source, None)
         return breaker is not None and breaker.pause_s > 0
 
+    @property
+    def any_open(self) -> bool:
+        """Whether some breaker is open."""
+        return any(breaker.pause_s for breaker in self._by_source.values())
+
     def wait(self, source: int, now: float) -> float:
         """Seconds until a load ahead may be tried; 0: now."""
         breaker = self._by_source.get(source)

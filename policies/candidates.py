@@ -43,6 +43,8 @@ class Moment:
     rules: Priorities
     predicted: bool
     """Whether these are predictions, and not what is prefilled."""
+    hindered: bool
+    """Whether anything is in the way of some item, but that it is in the cache already."""
     groups: "_Groups"
     weighing: Weighing | None
     """None: the specification's thresholds decide."""
@@ -61,17 +63,25 @@ class Moment:
             left = min(limits.values()) if limits else None
             weighing = s.learning.moment(session.id, s.now, s.loads_ahead, left)
         predicted = cause is Cause.PREDICTION
-        return cls(s, session, cause, s.now, s.config.priorities, predicted, _Groups(), weighing)
+        failing = len(s.availability) > 0 or s.breakers.any_open
+        hindered = failing or (predicted and not s.speculates)
+        return cls(
+            s, session, cause, s.now, s.config.priorities, predicted, hindered, _Groups(), weighing
+        )
 
 
 def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
-    s, session, now = moment.s, moment.session, moment.now
-    kind = s.kind(item.key)
-    stored = cache_key(item.key, session.user, private=kind.private)
+    s, key, now = moment.s, item.key, moment.now
+    kind = s.kind(key)
+    stored = cache_key(key, moment.session.user, private=True) if kind.private else key
     source = kind.prefetched[0] if kind.prefetched else None
-    obstacle, detail = _obstacle(s, item.key, stored, source, survey, moment.cause, now)
-    name = item.key.partition(":")[2]
+    obstacle: Reason | None = None
+    detail = ""
+    if moment.hindered or source is None or survey is not None or stored in s.resident:
+        obstacle, detail = _obstacle(s, key, stored, source, survey, moment.cause, now)
+    name = key[key.index(":") + 1 :]
     usage = s.usage
+    used = stored in usage
     figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
     rules = moment.rules
     pending = stored in s.flights.live
@@ -82,7 +92,7 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
         if weighed and s.learning.wasteful.any_open:
             obstacle, detail = _wasteful(moment, item, source.id, worth)
     return Candidate(
-        key=item.key,
+        key=key,
         stored=stored,
         role=item.role,
         confidence=item.confidence,
@@ -93,8 +103,8 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
         source_id=source.id if source else None,
         obstacle=obstacle,
         detail=detail,
-        recent=usage.recent(stored, now, rules.recent_access_s),
-        frequent=usage.uses_today(stored, s.today) > rules.frequent_uses,
+        recent=used and usage.recent(stored, now, rules.recent_access_s),
+        frequent=used and usage.uses_today(stored, s.today) > rules.frequent_uses,
         pending=pending,
         survey=survey,
         worth=worth,

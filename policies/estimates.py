@@ -16,7 +16,7 @@ from prefetch_scheduler.policies.figures import MAX_LOAD_S, MAX_TOKENS
 from prefetch_scheduler.policies.quantiles import Quantiles
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
 from prefetch_scheduler.policies.tokens import suffix_of
-from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.values import define
 
 DEFAULT_TOKENS = 1000
 DEFAULT_LOAD_S = 0.05
@@ -33,8 +33,10 @@ PRIOR = 1
 """A source's own estimates count as one sample that says they are right."""
 
 
-@frozen
+@define
 class Estimate:
+    """(Not frozen: that would take longer, and one is made for each candidate.)"""
+
     tokens: int
     load_s: float
     """Seconds."""
@@ -76,8 +78,9 @@ class _Bounded(OrderedDict[K, V]):
         self._capacity = capacity
 
     def put(self, key: K, value: V) -> None:
+        if key in self:
+            self.move_to_end(key)
         self[key] = value
-        self.move_to_end(key)
         if len(self) > self._capacity:
             self.popitem(last=False)
 
@@ -104,6 +107,8 @@ class Quantity:
     _names: _Bounded[_Name, _Known] = field(init=False)
     _seen: _Bounded[Group, LogMean] = field(init=False)
     _ratios: _Bounded[Group, LogMean] = field(init=False)
+    _latest: tuple[Sequence[Group], list[LogMean]] = field(init=False, default=((), []))
+    """The groups of the latest load, which are the newest of `_seen`, and what was seen of each."""
 
     def __attrs_post_init__(self) -> None:
         self._names = _Bounded(NAMES_KEPT)
@@ -152,10 +157,15 @@ class Quantity:
         """
         self._names.put(name, (stated, actual))
         sample = log(actual + self.floor)
-        for group in groups:
-            _learn(self._seen, group, sample)
+        latest, means = self._latest
+        if latest != groups:
+            means = [_touched(self._seen, group) for group in groups]
+            self._latest = groups, means
+        for mean in means:
+            mean.add(sample)
         if stated is not None:
-            _learn(self._ratios, groups[0], sample - self._log(stated), prior=PRIOR)
+            ratio = _touched(self._ratios, groups[0], prior=PRIOR)
+            ratio.add(sample - self._log(stated))
         return sample
 
     @property
@@ -170,14 +180,15 @@ class Quantity:
         return max(0.0, exp(self._log(stated) + shift) - self.floor)
 
 
-def _learn(table: _Bounded[Group, LogMean], group: Group, sample: float, *, prior: int = 0) -> None:
+def _touched(table: _Bounded[Group, LogMean], group: Group, *, prior: int = 0) -> LogMean:
+    """What was seen of a group, which is the table's newest from now on."""
     mean = table.get(group)
     if mean is None:
         mean = LogMean(count=prior)
         table.put(group, mean)
     else:
         table.move_to_end(group)
-    mean.add(sample)
+    return mean
 
 
 @define

@@ -15,7 +15,7 @@ from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
-from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
 
 
@@ -54,9 +54,9 @@ class Waiter:
     """Whether it is a late hit or a miss depends on whether the background pool has started it."""
 
 
-@frozen
+@define
 class Rank:
-    """Where a flight stands in its queue (decision D1): smaller is sooner."""
+    """Where a flight stands in its queue (decision D1): smaller is sooner. Replaced as a whole."""
 
     priority: Priority
     density: float
@@ -66,6 +66,10 @@ class Rank:
     def order(self) -> tuple[int, float, str]:
         return (int(self.priority), -self.density, self.key)
 
+
+_POOL_OF = {
+    priority: (Pool.P0, Pool.P1, Pool.P2)[min(priority, Priority.P2)] for priority in Priority
+}
 
 NO_PARTS: Mapping[str, Content] = {}
 
@@ -149,7 +153,7 @@ class Flight:
         """The pool that its lane and priority ask for."""
         if self.lane is Lane.BACKGROUND:
             return Pool.P3
-        return (Pool.P0, Pool.P1, Pool.P2)[min(self.rank.priority, Priority.P2)]
+        return _POOL_OF[self.rank.priority]
 
     @property
     def dispatched(self) -> bool:
@@ -237,7 +241,11 @@ class FlightTable:
         return flight.id in self.at_source.get(flight.source.id, ())
 
     def take_source(self, flight: Flight) -> None:
-        self.at_source.setdefault(flight.source.id, set()).add(flight.id)
+        source = flight.source.id
+        held = self.at_source.get(source)
+        if held is None:
+            held = self.at_source[source] = set()
+        held.add(flight.id)
 
     def mark_stuck(self, flight: Flight) -> None:
         if self._holds_source(flight):
@@ -245,12 +253,13 @@ class FlightTable:
 
     def free_source(self, flight: Flight) -> None:
         """The source's code for this flight has ended, or never began."""
-        for held in (self.at_source, self.stuck):
-            ids = held.get(flight.source.id)
+        source = flight.source.id
+        for held in (self.at_source, self.stuck) if self.stuck else (self.at_source,):
+            ids = held.get(source)
             if ids is not None:
                 ids.discard(flight.id)
                 if not ids:
-                    del held[flight.source.id]
+                    del held[source]
         if flight.state is State.GONE:
             self.by_id.pop(flight.id, None)
 

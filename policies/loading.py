@@ -42,7 +42,7 @@ from prefetch_scheduler.policies.pool_events import (
     Released,
     Started,
 )
-from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Reason
+from prefetch_scheduler.policies.vocabulary import Cause, Lane, Layer, Pool, Reason
 from prefetch_scheduler.policies.yaml_text import printable
 
 
@@ -58,38 +58,38 @@ def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
             _on_report(s, report.pool, flight, item, now)
 
 
-def _judge(s: PlannerState, flight: Flight, item: LoadReport, now: float) -> None:
-    """What a load's end says of its source."""
+def _praise(s: PlannerState, flight: Flight) -> None:
+    """A load has ended well: its source works."""
     source = flight.source
-    match item:
-        case Loaded():
-            if s.breakers.succeeded(source.id):
-                s.log("info", f"source {source.name!r} works again", "", flight.owner, source.name)
-        case Abandoned() | Failed(excluded=False):
-            if isinstance(item, Failed) and not blames_source(item.exception):
-                return
-            pause = s.breakers.failed(source.id, now)
-            if pause is not None:
-                text = f"source {source.name!r} keeps failing: no loads ahead for {pause:g} s"
-                s.log("warning", text, "", flight.owner, source.name)
-        case _:
-            pass
+    if s.breakers.succeeded(source.id):
+        s.log("info", f"source {source.name!r} works again", "", flight.owner, source.name)
+
+
+def _blame(s: PlannerState, flight: Flight, now: float) -> None:
+    """A load has not ended, or not well, and that is its source's fault."""
+    source = flight.source
+    pause = s.breakers.failed(source.id, now)
+    if pause is not None:
+        text = f"source {source.name!r} keeps failing: no loads ahead for {pause:g} s"
+        s.log("warning", text, "", flight.owner, source.name)
 
 
 def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, now: float) -> None:
-    _judge(s, flight, item, now)
     match item:
         case Started():
             _started(s, pool, flight)
+        case Loaded():
+            _praise(s, flight)
+            s.slots.release(pool, item.id)
+            s.flights.free_source(flight)
+            _loaded(s, flight, item.result, now)
         case Released():
             _released(s, pool, flight, item)
         case PartLoaded():
             _part(s, flight, item, now)
-        case Loaded():
-            s.slots.release(pool, item.id)
-            s.flights.free_source(flight)
-            _loaded(s, flight, item.result, now)
         case Failed():
+            if not item.excluded and blames_source(item.exception):
+                _blame(s, flight, now)
             s.slots.release(pool, item.id)
             s.flights.free_source(flight)
             if flight.state is State.GONE:
@@ -99,6 +99,7 @@ def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, no
             else:
                 attempt_failed(s, flight, item.error, now, item.exception)
         case Abandoned():
+            _blame(s, flight, now)
             s.slots.release(pool, item.id)
             s.flights.mark_stuck(flight)
             if flight.state is not State.GONE:
@@ -188,13 +189,13 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
 
 
 def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
-    content = result.content
+    content, source, survey = result.content, flight.source, flight.survey
     tokens = content.tokens or 0
     s.estimator.observe(
-        flight.source,
+        source,
         flight.name,
-        estimated_tokens=flight.survey.tokens if flight.survey else None,
-        estimated_load_s=flight.survey.load_s if flight.survey else None,
+        estimated_tokens=survey.tokens if survey else None,
+        estimated_load_s=survey.load_s if survey else None,
         tokens=tokens,
         load_s=result.load_s,
     )
@@ -212,41 +213,44 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
             s.learning.given_up(tokens)
         overtaken(s, flight, now)
         return
-    entry = _entry(s, flight, result, now)
+    owner = flight.owner
+    entry = _entry(s, flight, owner, result, now)
     for waiter in flight.waiters:
         s.emit(Answer(waiter.ticket, entry.content, flight.asked_at, flight.epoch, entry.source_id))
-    owner = flight.owner
     flight.waiters = ()
     flight.state = State.STORING
     flight.entry = entry
     if entry.prefetch_id:
         s.learning.loaded(owner, flight.stored, flight.group, tokens)
-    s.emit(ToCache(Put(entry, flight.id, tuple(sorted(flight.pin_for)))))
+    pin_for = tuple(sorted(flight.pin_for)) if flight.pin_for else ()
+    s.emit(ToCache(Put(entry, flight.id, pin_for)))
     told = ResourceLoaded(
-        flight.key, owner, tokens, flight.cause, flight.source.name, result.load_s, s.wall
+        flight.key, owner, tokens, flight.cause, source.name, result.load_s, s.wall
     )
     s.emit(Tell(told))
     if flight.expands:
         following.await_follow_ups(s, flight, owner)
 
 
-def _entry(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> Entry:
+def _entry(s: PlannerState, flight: Flight, owner: str, result: LoadResult, now: float) -> Entry:
     """The cache's record; unread only where nobody waited for the prefetch."""
-    content = result.content.placed(
-        key=flight.key, source=flight.source.name, loaded_at=s.wall, layer=None
-    )
+    source = flight.source
     for waiter in flight.waiters:
         _mark_used(s, flight, waiter, now)
     unread = bool(flight.prefetch_id) and not flight.used
+    # What is unread is stored in warm; the cache need not make a copy that says so.
+    layer = Layer.WARM if unread else None
     return Entry(
         stored=flight.stored,
-        content=content,
-        source_id=flight.source.id,
+        content=result.content.placed(
+            key=flight.key, source=source.name, loaded_at=s.wall, layer=layer
+        ),
+        source_id=source.id,
         epoch=flight.epoch,
         asked_at=flight.asked_at,
         loaded_at=now,
         load_s=result.load_s,
-        session=flight.owner,
+        session=owner,
         priority=flight.rank.priority,
         lane=flight.lane if unread else None,
         prefetch_id=flight.prefetch_id if unread else 0,

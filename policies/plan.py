@@ -16,7 +16,7 @@ from prefetch_scheduler.policies.figures import (
 )
 from prefetch_scheduler.policies.priority import Rating
 from prefetch_scheduler.policies.source_info import Survey
-from prefetch_scheduler.policies.values import frozen
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role
 from prefetch_scheduler.policies.worth import Worth
 from prefetch_scheduler.policies.yaml_text import printable
@@ -24,9 +24,9 @@ from prefetch_scheduler.policies.yaml_text import printable
 LOADED_LANES = (Lane.IMMEDIATE, Lane.BACKGROUND)
 
 
-@frozen
+@define
 class Candidate:
-    """One predicted resource with all that the planner knows of it."""
+    """One predicted resource with all that the planner knows of it. (Not frozen, as `Worth`.)"""
 
     key: str
     stored: str

@@ -44,6 +44,8 @@ PLANS_LIMIT = 64
 class Kind:
     """The sources of one kind."""
 
+    sources: tuple[SourceInfo, ...]
+    """All of them."""
     prefetched: tuple[SourceInfo, ...]
     """Those that may be prefetched."""
     first: int
@@ -214,6 +216,7 @@ class PlannerState:
             sources = self.table.by_kind.get(name, ())
             places = [i for i, source in enumerate(sources) if self.may_prefetch(source)]
             found = Kind(
+                sources=sources,
                 prefetched=tuple(sources[place] for place in places),
                 first=places[0] if places else 0,
                 private=self.table.is_private(name),

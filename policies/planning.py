@@ -30,7 +30,7 @@ from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.priority import PriorityRules, Rating
 from prefetch_scheduler.policies.scheduling import SlotSchedule
 from prefetch_scheduler.policies.steps import QUICK, Steps, at_once, in_steps
-from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Lane, Priority, Reason, Role, SpeculationMode
 
 ITEMISED_LIMIT = 10_000
@@ -40,9 +40,9 @@ _ROLE_ORDER = {role: place for place, role in enumerate(Role)}
 """`Role` is declared from the most to the least urgent (decision D7)."""
 
 
-@frozen
+@define
 class Merged:
-    """All predictions of one key as one (decision D9)."""
+    """All predictions of one key as one (decision D9). (Not frozen, as `Worth`.)"""
 
     key: str
     role: Role
@@ -71,7 +71,7 @@ def merging(predictions: Sequence[Prediction]) -> Steps[tuple[Merged, ...]]:
         yield
     result: list[Merged] = []
     for groups in in_steps(list(by_key.items()), QUICK):
-        result.extend(_merged(key, same) for key, same in groups)
+        result.extend([_merged(key, same) for key, same in groups])
         yield
     return tuple(result)
 

@@ -61,23 +61,28 @@ class Quantiles:
             self._step(log(bound + self.floor), bound=True)
 
     def _step(self, x: float, *, bound: bool) -> None:
-        size = max(LEAST_STEP, 1.0 / self.count) * max(0.1, self.spread) * 2
-        logs = self._logs
-        for place, share in enumerate(SHARES):
-            if x > logs[place]:
-                logs[place] += size * share
-            elif not bound:
-                logs[place] -= size * (1 - share)
-        least = logs[0] + _NORMAL_90 * _LEAST_SPREAD
-        if logs[1] < least:
-            logs[1] = least
+        step, spread = 1.0 / self.count, self.spread
+        size = (step if step > LEAST_STEP else LEAST_STEP) * (spread if spread > 0.1 else 0.1) * 2
+        (low, high), (share, high_share) = self._logs, SHARES
+        if x > low:
+            low += size * share
+        elif not bound:
+            low -= size * (1 - share)
+        if x > high:
+            high += size * high_share
+        elif not bound:
+            high -= size * (1 - high_share)
+        least = low + _NORMAL_90 * _LEAST_SPREAD
+        self._logs = [low, high if high > least else least]
 
     @property
     def spread(self) -> float:
         """Standard deviation of the logarithms, as the two quantiles tell it."""
         if not self._logs:
             return _FIRST_SPREAD
-        return min(_MOST_SPREAD, (self._logs[1] - self._logs[0]) / _NORMAL_90)
+        low, high = self._logs
+        spread = (high - low) / _NORMAL_90
+        return spread if spread < _MOST_SPREAD else _MOST_SPREAD
 
     @property
     def trusted(self) -> bool:

@@ -46,6 +46,10 @@ class UsageHistory:
         use = self._uses.get(stored)
         return use.uses if use is not None and use.day == day else 0
 
+    def __contains__(self, stored: str) -> bool:
+        """Whether a read of it is remembered."""
+        return stored in self._uses
+
     def __len__(self) -> int:
         return len(self._uses)
 
