@@ -76,6 +76,7 @@ class LoopActor(EngineActor):
         try:
             self.after_loop_made()
             self.inbox.attach(self._wake)
+            self._flush()
             self._backstop()
             while not self.actor_stopped.is_set():
                 self._run_loop()

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
-from queue import Empty, SimpleQueue
 from typing import ParamSpec, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -23,47 +22,57 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+_Job = tuple[Callable[[], None], str]
+"""What to do, and how to call it."""
+
+
 class _Slot(threading.Thread):
     def __init__(self, owner: "SlotThreads", name: str) -> None:
         super().__init__(name=name, daemon=True)
         self._owner = owner
         self._own_name = name
-        self.jobs: SimpleQueue[tuple[Callable[[], None], str] | None] = SimpleQueue()
+        self.bell = threading.Lock()  # held, but for the moment in which the thread is called
+        self.bell.acquire()
         self.label = ""
         """What it works on; empty while it is idle."""
 
     def run(self) -> None:
         while True:
-            try:
-                job = self.jobs.get(timeout=self._owner.idle_s)
-            except Empty:
-                if self._owner.retire(self):
-                    return
-                job = self.jobs.get()  # chosen in the very moment it gave up waiting
-            if job is None:
-                self._owner.forget(self)
-                return
-            self._work(*job)
+            job = self._owner.next_job(self)
+            if job is not None:
+                self._work(*job)
+                del job  # what it holds must not live as long as an idle thread
+                continue
+            self._named("")
             if not self._owner.rest(self):
                 return
+            if not self.bell.acquire(timeout=self._owner.idle_s):
+                if self._owner.retire(self):
+                    return
+                self.bell.acquire()  # called in the very moment it gave up waiting
 
     def _work(self, job: Callable[[], None], label: str) -> None:
-        self.label = label
-        self.name = f"{self._own_name}:{label}"
+        self._named(label)
         try:
             job()
         except BaseException:  # the thread must live on for the next job
             logger.exception("a job for %s failed", label)
-        finally:
-            del job  # what it holds must not live as long as an idle thread
-            self.label = ""
-            self.name = self._own_name
+
+    def _named(self, label: str) -> None:
+        if label != self.label:
+            self.label = label
+            self.name = f"{self._own_name}:{label}" if label else self._own_name
 
 
 class SlotThreads:
     """Daemon threads that run one job each at a time, as many as there are jobs.
 
-    The limit on them is the caller's: a pool starts only what it was given credits for.
+    Jobs wait in one line. One thread is called for them at a time: it takes the first, and if there
+    are more, calls the next thread before it begins. So whatever a job does the next one begins at
+    once; but a thread that has done one takes another before the one that was called has woken, and
+    jobs that take no time need not wake a thread each.
+
+    The limit on threads is the caller's: a pool starts only what it was given credits for.
     `run` and `stop` may be called from any thread.
 
     Args:
@@ -75,6 +84,10 @@ class SlotThreads:
         self.idle_s = idle_s
         self._prefix = prefix
         self._numbers = count(1)
+        self._lock = threading.Lock()
+        self._jobs: deque[_Job] = deque()
+        self._called: _Slot | None = None
+        """The thread that is on its way; there is one as long as a job waits."""
         self._all: set[_Slot] = set()
         self._idle: deque[_Slot] = deque()
         self._stopped = False
@@ -85,25 +98,55 @@ class SlotThreads:
         Raises:
             RuntimeError: stopped, or the system gives no further thread.
         """
-        if self._stopped:
-            raise RuntimeError(f"the threads of {self._prefix} have been stopped")
+        entry = job, label
+        with self._lock:
+            if self._stopped:
+                raise RuntimeError(f"the threads of {self._prefix} have been stopped")
+            self._jobs.append(entry)
+            slot = self._call()
         try:
-            slot = self._idle.pop()  # the one used last: the others may end
-        except IndexError:
-            slot = _Slot(self, f"{self._prefix}-slot-{next(self._numbers)}")
-            self._all.add(slot)
-            try:
-                slot.start()
-            except BaseException:
-                self._all.discard(slot)
-                raise
-        slot.label = label
-        slot.jobs.put((job, label))
+            self._bring(slot)
+        except BaseException:
+            with self._lock:
+                if entry not in self._jobs:
+                    return  # another thread has become free for it
+                self._jobs.remove(entry)
+            raise
 
     def stop(self) -> None:
         """End the idle threads now and the busy ones after their job. Never waits."""
-        self._stopped = True
-        self._poison_idle()
+        with self._lock:
+            self._stopped = True
+            idle = list(self._idle)
+            self._idle.clear()
+        for slot in idle:
+            slot.bell.release()
+
+    def _call(self) -> "_Slot | None":
+        """The thread to bring for the jobs that wait, unless one is on its way. Under the lock."""
+        if self._called is not None or not self._jobs:
+            return None
+        if self._idle:
+            slot = self._idle.pop()  # the one used last: the others may end
+        else:
+            slot = _Slot(self, f"{self._prefix}-slot-{next(self._numbers)}")
+            self._all.add(slot)
+        self._called = slot
+        return slot
+
+    def _bring(self, slot: "_Slot | None") -> None:
+        if slot is None:
+            return
+        if slot.ident is not None:
+            slot.bell.release()
+            return
+        try:
+            slot.start()
+        except BaseException:
+            with self._lock:
+                self._all.discard(slot)
+                self._called = None
+            raise
 
     @property
     def stopped(self) -> bool:
@@ -123,34 +166,41 @@ class SlotThreads:
 
     # ---- called by the threads -------------------------------------------------------------
 
+    def next_job(self, slot: _Slot) -> _Job | None:
+        """The first of the line for a thread that has come, or is free again; None: there is none,
+        it should `rest`.
+        """
+        with self._lock:
+            if self._called is slot:
+                self._called = None
+            job = self._jobs.popleft() if self._jobs else None
+            following = self._call()
+        try:
+            self._bring(following)
+        except RuntimeError as error:  # who becomes free goes on with the line
+            logger.warning("%s: no thread for a further job: %s", self._prefix, error)
+        return job
+
     def rest(self, slot: _Slot) -> bool:
-        """A thread has finished its job. False: it should end."""
-        if self._stopped:
-            self._all.discard(slot)
-            return False
-        self._idle.append(slot)
-        if self.stopped:  # in between: nobody else would wake it
-            self._poison_idle()
+        """A thread has found nothing to do. False: it should end."""
+        with self._lock:
+            if self._jobs:  # one has come meanwhile
+                slot.bell.release()
+            elif self._stopped:
+                self._all.discard(slot)
+                return False
+            else:
+                self._idle.append(slot)
         return True
 
     def retire(self, slot: _Slot) -> bool:
-        """An idle thread has waited long enough. False: a job is on its way to it."""
-        try:
+        """An idle thread has waited long enough. False: it has been called."""
+        with self._lock:
+            if slot not in self._idle:
+                return False
             self._idle.remove(slot)
-        except ValueError:
-            return False
-        self._all.discard(slot)
+            self._all.discard(slot)
         return True
-
-    def forget(self, slot: _Slot) -> None:
-        self._all.discard(slot)
-
-    def _poison_idle(self) -> None:
-        while True:
-            try:
-                self._idle.pop().jobs.put(None)
-            except IndexError:
-                return
 
 
 class SlotExecutor(ThreadPoolExecutor):

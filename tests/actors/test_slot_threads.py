@@ -143,3 +143,45 @@ def test_an_event_loop_uses_them_for_to_thread_and_closes_while_one_hangs(
     assert name.startswith("prefetch-t-p1-slot-")
     assert value == 7
     gate.set()
+
+
+def test_no_job_waits_behind_one_that_blocks(slots: SlotThreads) -> None:
+    together = threading.Barrier(21)
+    for _ in range(20):
+        slots.run(lambda: together.wait(PATIENCE_S) and None, "files")
+    together.wait(PATIENCE_S)  # passes only if all of them run at once
+
+
+def test_jobs_that_take_no_time_share_threads(slots: SlotThreads) -> None:
+    done = threading.Semaphore(0)
+    for _ in range(200):
+        slots.run(done.release, "files")
+    for _ in range(200):
+        assert done.acquire(timeout=PATIENCE_S)
+    assert len(slots.threads()) < 100
+
+
+def test_where_no_thread_is_to_be_had_the_job_is_refused_or_done_by_who_becomes_free(
+    slots: SlotThreads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, done = threading.Event(), threading.Semaphore(0)
+    running = threading.Event()
+
+    def busy() -> None:
+        running.set()
+        gate.wait(PATIENCE_S)
+
+    slots.run(busy, "files")
+    assert running.wait(PATIENCE_S)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        slots.run(done.release, "files")
+    monkeypatch.undo()
+    gate.set()
+    slots.run(done.release, "files")
+    assert done.acquire(timeout=PATIENCE_S)
+    assert not done.acquire(blocking=False)  # what was refused is not done
