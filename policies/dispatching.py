@@ -39,26 +39,33 @@ def _send(s: PlannerState, pool: Pool, now: float) -> None:
     room, claim_s = s.slots.room(pool), _claim_s(s, pool)
     requests: list[LoadRequest] = []
     while len(requests) < room:
-        flight = _next(s, pool)
-        if flight is None:
+        flights = _next(s, pool, room - len(requests))
+        if not flights:
             break
-        if _speculative(flight):
-            if s.breakers.wait(flight.source.id, now):
-                ending.cancel(s, flight, Reason.UNAVAILABLE)
-                continue
-            s.breakers.begin(flight.source.id, now)
-        s.queue.remove(flight)
-        requests.append(_dispatched(s, flight, claim_s, now))
+        for flight in flights:
+            if _speculative(flight):
+                if s.breakers.wait(flight.source.id, now):
+                    ending.cancel(s, flight, Reason.UNAVAILABLE)
+                    continue
+                s.breakers.begin(flight.source.id, now)
+            requests.append(_dispatched(s, flight, claim_s, now))
     if requests:
         s.emit(ToPool(pool, Fetch(tuple(requests), start=pool is not Pool.P3)))
 
 
-def _next(s: PlannerState, pool: Pool) -> Flight | None:
-    """The first in the pool's order whose source takes one more load."""
-    for flight in s.queue.heads(pool):
-        if s.source_open(flight.source, demand=pool is Pool.DEMAND):
-            return flight
-    return None
+def _next(s: PlannerState, pool: Pool, most: int) -> list[Flight]:
+    """The first in the pool's order whose source takes more loads, out of the queue; where all wait
+    for one source, as many as it takes, up to `most`.
+    """
+    heads = s.queue.heads(pool)
+    for flight in heads:
+        takes = s.source_room(flight.source, demand=pool is Pool.DEMAND)
+        if takes > 0 and len(heads) == 1:
+            return s.queue.take(pool, flight.source.id, min(takes, most))
+        if takes > 0:
+            s.queue.remove(flight)
+            return [flight]
+    return []
 
 
 def _speculative(flight: Flight) -> bool:

@@ -38,6 +38,7 @@ from prefetch_scheduler.policies.waiting import WaitingRoom
 from prefetch_scheduler.policies.worth import Worth
 
 PLANS_LIMIT = 64
+NO_LIMIT = 10**9
 
 
 @frozen
@@ -225,16 +226,22 @@ class PlannerState:
                 self._kinds[name] = found
         return found
 
-    def source_open(self, source: SourceInfo, *, demand: bool) -> bool:
-        """Whether the source takes one more load (decision D15).
+    def source_room(self, source: SourceInfo, *, demand: bool) -> int:
+        """How many more loads the source takes (decision D15).
 
         Prefetching counts what is stuck against the source; demand gets a fresh slot beside it.
         """
         running = self.flights.running_at(source.id)
-        if demand:
-            working = running - self.flights.stuck_at(source.id)
-            return source.max_concurrency is None or working < source.max_concurrency
-        return running < (source.max_concurrency or self.config.execution.max_source_concurrency)
+        if not demand:
+            most = source.max_concurrency or self.config.execution.max_source_concurrency
+            return most - running
+        if source.max_concurrency is None:
+            return NO_LIMIT
+        return source.max_concurrency - (running - self.flights.stuck_at(source.id))
+
+    def source_open(self, source: SourceInfo, *, demand: bool) -> bool:
+        """Whether the source takes one more load."""
+        return self.source_room(source, demand=demand) > 0
 
     def choked(self, source: SourceInfo) -> bool:
         """Whether so many loads of the source are stuck that even demand fails at once."""

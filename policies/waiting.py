@@ -73,10 +73,21 @@ class WaitingRoom:
 
     def heads(self, pool: Pool) -> list[Flight]:
         """The first flight of each source's line, in the pool's order."""
-        entries = [line[0] for line in self._lines[pool].values()]
-        if len(entries) > 1:
-            entries.sort()
+        lines = self._lines[pool]
+        if len(lines) == 1:
+            (line,) = lines.values()
+            return [self._places[line[0][-1]][0]]
+        entries = sorted([line[0] for line in lines.values()])
         return [self._places[entry[-1]][0] for entry in entries]
+
+    def take(self, pool: Pool, source: int, most: int) -> list[Flight]:
+        """Take out the first flights of one source's line, in its order."""
+        line = self._lines[pool][source]
+        entries = [line.pop(0) for _ in range(min(most, len(line)))]
+        if not line:
+            del self._lines[pool][source]
+        self._lengths[pool] -= len(entries)
+        return [self._places.pop(entry[-1])[0] for entry in entries]
 
     def queued(self, pool: Pool) -> Iterator[Flight]:
         """The flights of one queue in order, as they stand now."""

@@ -152,13 +152,19 @@ def test_no_job_waits_behind_one_that_blocks(slots: SlotThreads) -> None:
     together.wait(PATIENCE_S)  # passes only if all of them run at once
 
 
-def test_jobs_that_take_no_time_share_threads(slots: SlotThreads) -> None:
-    done = threading.Semaphore(0)
-    for _ in range(200):
-        slots.run(done.release, "files")
-    for _ in range(200):
-        assert done.acquire(timeout=PATIENCE_S)
-    assert len(slots.threads()) < 100
+def test_of_many_jobs_each_is_done_once(slots: SlotThreads) -> None:
+    done: list[int] = []
+    every = threading.Semaphore(0)
+
+    def job(number: int) -> None:
+        done.append(number)
+        every.release()
+
+    for number in range(500):
+        slots.run(lambda number=number: job(number), "files")  # type: ignore[misc]  # its default
+    for _ in range(500):
+        assert every.acquire(timeout=PATIENCE_S)
+    assert sorted(done) == list(range(500))
 
 
 def test_where_no_thread_is_to_be_had_the_job_is_refused_or_done_by_who_becomes_free(
