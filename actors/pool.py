@@ -110,6 +110,7 @@ class FetcherPool(LoopActor):
         self._just_begun = False
         """Whether loads are in the loop that have not had their first step."""
         self._unsent: list[PoolReport | UnderWay] = []
+        self._expanded: list[Expanded] = []
         self._retrying = False
         self._permits = 0
         self._blockers = blockers if blockers is not None else set()
@@ -182,7 +183,11 @@ class FetcherPool(LoopActor):
             if not self._planner.tell(report):
                 self._unsent = reports[index:]
                 break
-        if self._unsent and not self._retrying and not self.actor_stopped.is_set():
+        if not self._unsent:
+            expanded, self._expanded = self._expanded, []
+            for found in expanded:
+                self._planner.tell(found)
+        elif not self._retrying and not self.actor_stopped.is_set():
             self._retrying = True
             self.later(_RETRY_S, self._retry)
 
@@ -301,7 +306,8 @@ class FetcherPool(LoopActor):
         source, key, port = request.source_id, request.key, self._port
 
         def then(found: list[FollowUp] | None) -> None:
-            self._planner.tell(Expanded(request.id, tuple(found or ())))
+            # Its result may wait for the end of this very batch, and has to come first.
+            self._expanded.append(Expanded(request.id, tuple(found or ())))
 
         self._asides.run(
             source,

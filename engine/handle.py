@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,43 @@ class Latch:
                     self._waiting.remove(reply)
 
 
+class Ticket:
+    """A handle from the planner's side. The planner remembers its plans for a while, but a host
+    that has let go of its handle need not be told any more, and nothing is kept for it.
+    """
+
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: "PlanHandle") -> None:
+        self._handle = weakref.ref(handle)
+
+    def plan_made(self, plan: Plan) -> None:
+        handle = self._handle()
+        if handle is not None:
+            handle.plan_made(plan)
+
+    def immediate_done(self, ok: bool) -> None:
+        handle = self._handle()
+        if handle is not None:
+            handle.immediate_done(ok)
+
+    def item_shed(self, key: str, reason: Reason) -> None:
+        handle = self._handle()
+        if handle is not None:
+            handle.item_shed(key, reason)
+
+    def never_planned(self, session: str, count: int, reason: Reason) -> None:
+        """The submit, of so many predictions, is given up before it is planned."""
+        handle = self._handle()
+        if handle is not None:
+            handle.never_planned(session, count, reason)
+
+    def given_up(self, error: PrefetchError) -> None:
+        handle = self._handle()
+        if handle is not None:
+            handle.given_up(error)
+
+
 class PlanHandle:
     """One submit, from the host's side. Safe to use from any thread or event loop.
 
@@ -79,6 +117,8 @@ class PlanHandle:
         self._plan = Latch()
         self._immediate = Latch()
         self._shed: dict[str, Reason] = {}
+        self.ticket = Ticket(self)
+        """What the planner is given of it."""
 
     # ---- the planner's side ------------------------------------------------------------------
 

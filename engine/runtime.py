@@ -439,9 +439,9 @@ class Runtime:
         return handle
 
     def _cancel_plan(self, handle: PlanHandle) -> None:
-        waiting = self.desk.withdraw(handle)
+        waiting = self.desk.withdraw(handle.ticket)
         if waiting is not None:
             self._never_planned(waiting, Reason.HOST_CANCELLED)
             return
         if not self.degraded():  # else there is nothing to cancel
-            self.tell_planner(CancelPlan(handle))
+            self.tell_planner(CancelPlan(handle.ticket))

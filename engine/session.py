@@ -76,7 +76,7 @@ class Session(Reads):
         if self._runtime.degraded():
             handle.given_up(self._runtime.system.error())
         else:
-            self._runtime.submit(to.Submit(self.id, checked, terms, context, handle))
+            self._runtime.submit(to.Submit(self.id, checked, terms, context, handle.ticket))
         return handle
 
     def cancel(self, key: str) -> None:

@@ -54,6 +54,7 @@ def admit(
 ) -> None:
     """Queue what the plan loads, and take over what is under way already."""
     pinned = {role for role, base in s.config.priorities.base.items() if base == Priority.P0}
+    want = Want(session.id, pending.cause, state.id, pending.depth)
     for item in plan.items:
         stored = item.stored
         if item.role in pinned:
@@ -68,7 +69,6 @@ def admit(
         )
         if expected:
             _expect(state, item)
-        want = Want(session.id, pending.cause, state.id, pending.depth)
         if flight is not None and (item.reason is Reason.PENDING or item.admitted):
             s.flights.want(flight, want)
             _rank_anew(s, flight, item)

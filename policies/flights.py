@@ -15,7 +15,7 @@ from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.keys import matches
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
-from prefetch_scheduler.policies.values import define
+from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
 
 
@@ -30,9 +30,9 @@ class State(Enum):
     GONE = auto()  # cancelled or abandoned: only its source slot is left
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Want:
-    """Why one session wants a flight, other than a reader waiting for it."""
+    """Why one session wants a flight, other than a reader waiting for it. One for a whole plan."""
 
     session: str
     cause: Cause

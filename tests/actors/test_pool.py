@@ -28,6 +28,7 @@ from prefetch_scheduler.policies.pool_events import (
     PoolReport,
     Released,
     ResetPool,
+    Started,
     Surveyed,
     SurveyNames,
     Withdraw,
@@ -318,6 +319,23 @@ def test_follow_ups_come_after_the_result(bench: Bench) -> None:
     assert kinds.index(Expanded) > kinds.index(PoolReport)
     assert bench.wait(Loaded, 1)
     assert bench.wait(Loaded, 2)
+
+
+def test_follow_ups_found_at_once_come_after_the_result_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.slots, "run", lambda job, _: job())
+    bench.fetch(request(1, BLOCKING, "a", expand=True))
+    bench.expanded(1)
+    told = [
+        report
+        for message in bench.planner.messages
+        for report in (message.reports if isinstance(message, PoolReport) else [message])
+    ]
+    assert [type(report) for report in told if not isinstance(report, Started)] == [
+        Loaded,
+        Expanded,
+    ]
 
 
 @pytest.mark.parametrize("garbage", [None, "text", ["file:b.py"], ZeroDivisionError()])
