@@ -11,7 +11,7 @@ import pytest
 from prefetch_scheduler.actors import planner as planner_actor
 from prefetch_scheduler.actors.cache import CacheLayer
 from prefetch_scheduler.actors.children import Watch
-from prefetch_scheduler.actors.messages import Drain, Invalidate
+from prefetch_scheduler.actors.messages import Drain, Invalidate, Put
 from prefetch_scheduler.actors.metrics import Metrics
 from prefetch_scheduler.actors.planner import Planner
 from prefetch_scheduler.actors.supervisor import Supervisor
@@ -31,6 +31,7 @@ from prefetch_scheduler.engine import (
 )
 from prefetch_scheduler.engine.care import Care
 from prefetch_scheduler.policies.errors import EngineDegraded
+from prefetch_scheduler.policies.layers import CacheLayers
 from prefetch_scheduler.policies.restarts import RestartRule
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -666,3 +667,33 @@ def test_a_put_that_kills_the_cache_while_it_is_waited_for_does_not_raise(
     engine.put("k:x", "mine")
     assert not left
     assert engine.get("k:x").value == "mine"
+
+
+def test_of_several_puts_those_that_the_cache_did_not_come_to_are_loaded_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    failed: list[str] = []
+    real = CacheLayers._put
+
+    async def load(name: str) -> str:
+        calls.append(name)
+        return f"<{name}>"
+
+    def faulty(self: CacheLayers, put: Put, now: float) -> None:
+        if put.entry.stored == "k:b" and not failed:
+            failed.append(put.entry.stored)
+            raise KeyError("faulty")
+        real(self, put, now)
+
+    monkeypatch.setattr(CacheLayers, "_put", faulty)
+    engine = make(CallableSource("k", load, read_only=True), rule=AT_ONCE)
+    handle = engine.submit([main_file("k:a"), main_file("k:b"), main_file("k:c")])
+    assert handle.wait_immediate(PATIENCE_S)
+    until(lambda: all(engine.peek(f"k:{name}") for name in "abc"))
+    assert failed
+    assert sorted(calls) == ["a", "b", "b", "c", "c"]
+    for name in "abc":
+        assert engine.get(f"k:{name}").value == f"<{name}>"
+    counts = engine.report().summary()
+    assert (counts["total_prefetches"], counts["used"]) == (5, 3)
