@@ -1,6 +1,5 @@
 """One predicted resource with all that the planner knows of it, and what is in its way."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from prefetch_scheduler.policies.calibration import Group
@@ -11,8 +10,10 @@ from prefetch_scheduler.policies.keys import cache_key, kind_of
 from prefetch_scheduler.policies.plan import Candidate
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.planning import Merged
+from prefetch_scheduler.policies.prediction import Terms
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.source_info import SourceInfo, Survey
+from prefetch_scheduler.policies.thresholds import Thresholds
 from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import (
     Cause,
@@ -21,6 +22,8 @@ from prefetch_scheduler.policies.vocabulary import (
 )
 from prefetch_scheduler.policies.weighing import Weighing
 from prefetch_scheduler.policies.worth import Worth
+
+_USUAL = Terms()
 
 
 class _Groups(dict[Group, Group]):
@@ -48,6 +51,8 @@ class Moment:
     groups: "_Groups"
     weighing: Weighing | None
     """None: the specification's thresholds decide."""
+    thresholds: Thresholds | None
+    """The yardstick of spending; None: it is not limited, or these are no predictions."""
 
     @classmethod
     def of(
@@ -55,18 +60,21 @@ class Moment:
         s: PlannerState,
         session: SessionState,
         cause: Cause,
-        limits: Mapping[str, float] | None = None,
+        terms: Terms = _USUAL,
     ) -> "Moment":
-        """`limits`: what is left of token budgets of the session or a period."""
-        weighing = None
+        """`terms`: of the plan."""
+        weighing = thresholds = None
         if s.weighs:
-            left = min(limits.values()) if limits else None
+            left = min(terms.limits.values()) if terms.limits else None
             weighing = s.learning.moment(session.id, s.now, s.loads_ahead, left)
+            if s.learning.spending is not None and cause is Cause.PREDICTION:
+                thresholds = Thresholds.of(s.learning.spending, terms, s.config)
         predicted = cause is Cause.PREDICTION
         failing = len(s.availability) > 0 or s.breakers.any_open
         hindered = failing or (predicted and not s.speculates)
+        rules, groups = s.config.priorities, _Groups()
         return cls(
-            s, session, cause, s.now, s.config.priorities, predicted, hindered, _Groups(), weighing
+            s, session, cause, s.now, rules, predicted, hindered, groups, weighing, thresholds
         )
 
 
@@ -82,13 +90,24 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
     name = key[key.index(":") + 1 :]
     usage = s.usage
     used = stored in usage
-    figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
     rules = moment.rules
+    recent = used and usage.recent(stored, now, rules.recent_access_s)
+    frequent = used and usage.uses_today(stored, s.today) > rules.frequent_uses
+    figures = s.estimator.estimate(source, name, survey, item.tokens, item.load_s)
     pending = stored in s.flights.live
     worth = None
     if source is not None and moment.weighing is not None:
         weighed = obstacle is None and not pending
         worth = _worth(moment, moment.weighing, item, stored, source.id, weighed and figures)
+        if moment.thresholds is not None:
+            missing = obstacle is None or (
+                obstacle is Reason.CACHED and moment.weighing.loaded_ahead(stored)
+            )
+            if missing:
+                expected = moment.weighing.of(stored)
+                moment.thresholds.count(
+                    item, expected, figures.tokens, recent=recent, frequent=frequent
+                )
         if weighed and s.learning.wasteful.any_open:
             obstacle, detail = _wasteful(moment, item, source.id, worth)
     return Candidate(
@@ -103,8 +122,8 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
         source_id=source.id if source else None,
         obstacle=obstacle,
         detail=detail,
-        recent=used and usage.recent(stored, now, rules.recent_access_s),
-        frequent=used and usage.uses_today(stored, s.today) > rules.frequent_uses,
+        recent=recent,
+        frequent=frequent,
         pending=pending,
         survey=survey,
         worth=worth,

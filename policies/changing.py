@@ -54,6 +54,8 @@ from prefetch_scheduler.policies.yaml_text import printable
 
 FAMILIAR_WEIGHED = 50
 """Keys that most sessions of a project read, of which a new session loads those worth it."""
+HABITUAL = 0.99
+"""Stated confidence in what earlier sessions used most, while too little is known to weigh it."""
 LEAVING_KEPT = 256
 """Sessions that are over and wait for word of their last reads."""
 
@@ -168,7 +170,7 @@ def prefill(
                     learned[key] = (share, Priority.P2)
     else:
         top = [key for group in groups for key in s.habits.top(group, s.config.prefill.learned)]
-        learned = dict.fromkeys(top, (1.0, Priority.P3))
+        learned = dict.fromkeys(top, (HABITUAL, Priority.P3))
     chosen = learned | dict.fromkeys(configured, (1.0, Priority.P2))
     if not chosen:
         return

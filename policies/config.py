@@ -190,6 +190,13 @@ class Speculation:
     waste_budget: float = number(
         0.5, "share of prefetched tokens that may be wasted", unit="fraction", high=1
     )
+    spend_budget: float = number(
+        0.0,
+        "tokens that may be loaded ahead for each one that the specification's thresholds would"
+        " load; 0: not limited",
+        unit="tokens",
+        high=100,
+    )
 
 
 @frozen(kw_only=True)

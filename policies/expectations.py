@@ -11,7 +11,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
-from prefetch_scheduler.policies.read_model import OfKey, Signs
+from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, OfKey, Signs
 from prefetch_scheduler.policies.values import define
 
 KEYS_KEPT = 2_000
@@ -25,6 +25,15 @@ class Why(IntEnum):
     PREDICTED = 0
     READ_BEFORE = 1  # the session has read it, and it has changed
     FAMILIAR = 2  # other sessions of its project read it
+
+
+PRIORS = {
+    Why.PREDICTED: PRIOR_WEIGHTS,
+    # What was read and changed is read again by what the session does, and less by what is usual.
+    Why.READ_BEFORE: (-0.5, 0.3, -0.1, 0.1, 0.0, 0.3, -0.1),
+    Why.FAMILIAR: PRIOR_WEIGHTS,
+}
+"""Weights of the signs before anything was learned."""
 
 
 @define(eq=False)
@@ -46,12 +55,16 @@ class Expectation:
     """What was known of it at some of the moments at which it was weighed, and the `Why`."""
     repeats: int = 0
     """Predictions of it in a row."""
+    counted: bool = False
+    """Whether it was counted as what the specification's thresholds would load."""
     of_key: OfKey = (0.0, 0.0, 0.0)
     """The session's reads and changes end it, so that these signs last as long as it does."""
 
 
-Unread = tuple[int, Group]
-"""What was loaded ahead: its tokens, and whose prediction it was; without a role: nobody's."""
+Unread = tuple[int, Group, int, int]
+"""What was loaded ahead: its tokens; whose prediction it was, without a role nobody's; the tokens
+that it was expected to have; and the `Why` of its read.
+"""
 
 
 @define(eq=False)

@@ -21,5 +21,11 @@ class LearnedFigures:
     """Mean seconds from a prediction to its read."""
     reliability: tuple[Reliability, ...]
     """Stated confidences against how often they came true."""
+    spend_promised: float | None = None
+    """Tokens that may be loaded ahead for each one that the specification's thresholds would load;
+    None: it is not limited.
+    """
+    spend_lately: float | None = None
+    """How many were, of late; None: too few."""
     held_back: tuple[HeldBack, ...] = ()
     """Sources and roles of which nothing is loaded ahead, since next to nothing of it was read."""

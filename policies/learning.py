@@ -10,6 +10,7 @@ from attrs import field
 from prefetch_scheduler.policies.calibration import Calibration, Group
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.expectations import (
+    PRIORS,
     Expectation,
     Holders,
     SessionExpectations,
@@ -21,6 +22,7 @@ from prefetch_scheduler.policies.learned_figures import LearnedFigures
 from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.price import Price, pressed
 from prefetch_scheduler.policies.read_model import ReadModel
+from prefetch_scheduler.policies.spending import Spending
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.wasteful import HeldBack, Wasteful
 from prefetch_scheduler.policies.weighing import WARM_UP, Weighing
@@ -54,6 +56,8 @@ class Learning:
 
     config: Config
     price: Price = field(init=False)
+    spending: Spending | None = field(init=False, default=None)
+    """None: it is not limited."""
     calibration: Calibration = field(init=False, factory=Calibration)
     familiar: Familiar = field(init=False, factory=Familiar)
     places: Places = field(init=False, factory=Places)
@@ -75,6 +79,8 @@ class Learning:
     def __attrs_post_init__(self) -> None:
         rules = self.config.speculation
         self.price = Price(rules.dial, rules.waste_budget)
+        if rules.spend_budget:
+            self.spending = Spending(rules.spend_budget)
         self._horizon_s = self.config.cache.warm_ttl_s + self.config.cache.cold_ttl_s
 
     # ---- predictions -----------------------------------------------------------------------
@@ -98,6 +104,7 @@ class Learning:
             now,
             loads_ahead,
             self.price.now * (1.0 if left is None else pressed(left, known.a_plan)),
+            0.0 if self.spending is None else self.spending.now,
             self.lead.mean_s,
             self.familiar.odds(known.project),
             self.places,
@@ -108,7 +115,7 @@ class Learning:
     def _model(self, why: Why, source: int) -> ReadModel:
         found = self.models[why].get(source)
         if found is None:
-            found = self.models[why][source] = ReadModel()
+            found = self.models[why][source] = ReadModel(list(PRIORS[why]))
         return found
 
     def planned(self, session: str, tokens: int) -> None:
@@ -173,7 +180,16 @@ class Learning:
 
     # ---- what it cost -----------------------------------------------------------------------
 
-    def loaded(self, session: str, stored: str, group: Group, tokens: int) -> None:
+    def loaded(
+        self,
+        session: str,
+        stored: str,
+        group: Group,
+        tokens: int,
+        *,
+        expected: int | None = None,
+        why: Why = Why.PREDICTED,
+    ) -> None:
         """Something was loaded ahead, and is resident unread.
 
         Args:
@@ -181,18 +197,23 @@ class Learning:
             stored: its cache key.
             group: source and role of its prediction; no role: nobody predicted it.
             tokens: its size.
+            expected: what its size was expected to be; None: just that.
+            why: a read was expected.
         """
         known = self._sessions.get(session)
+        ahead = tokens, group, tokens if expected is None else expected, why.value
+        self._spend(tokens)
         if known is None:
-            self._settle((tokens, group), used=False)
+            self._settle(ahead, used=False)
         else:
             self.left(stored)
-            known.unread[stored] = tokens, group
+            known.unread[stored] = ahead
             self._loaded_for[stored] = known
 
     def used(self, group: Group, tokens: int) -> None:
         """A reader came for something that was still being loaded ahead."""
-        self._settle((tokens, group), used=True)
+        self._spend(tokens)
+        self._settle((tokens, group, tokens, Why.PREDICTED.value), used=True)
 
     def left(self, stored: str) -> None:
         """It left the cache; if it was unread, it has been wasted."""
@@ -207,11 +228,18 @@ class Learning:
 
     def given_up(self, tokens: int) -> None:
         """A load ahead was cancelled or overtaken: a waste, which says nothing of who predicted."""
+        self._spend(tokens)
         self.price.settle(tokens, wasted=True)
 
+    def _spend(self, tokens: int) -> None:
+        if self.spending is not None:
+            self.spending.spend(tokens)
+
     def _settle(self, ahead: Unread, *, used: bool) -> None:
-        tokens, group = ahead
+        tokens, group, expected, why = ahead
         self.price.settle(tokens, wasted=not used)
+        if not used:
+            self._model(Why(why), group[0]).waste.add(expected, tokens)
         if not group[1]:
             return  # nobody predicted it: no predictor is to blame, nor to be praised
         for who in _whose(group):
@@ -220,9 +248,11 @@ class Learning:
 
     def figures(self) -> LearnedFigures:
         """What is reported of it."""
-        price = self.price
+        price, spending = self.price, self.spending
         return LearnedFigures(
             price=price.now,
+            spend_promised=None if spending is None else spending.promise,
+            spend_lately=None if spending is None else spending.share,
             promised=price.promise,
             wasted=price.share,
             kept=price.kept,

@@ -7,6 +7,7 @@ from prefetch_scheduler.policies.breakers import blames_source
 from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.content import Entry, unread_token
 from prefetch_scheduler.policies.errors import LoadTimeout, PrefetchError, ResourceUnavailable
+from prefetch_scheduler.policies.expectations import Why
 from prefetch_scheduler.policies.flights import NO_PARTS, Flight, State, Waiter
 from prefetch_scheduler.policies.metrics_events import (
     OVERTAKEN,
@@ -44,6 +45,8 @@ from prefetch_scheduler.policies.pool_events import (
 )
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Layer, Pool, Reason
 from prefetch_scheduler.policies.yaml_text import printable
+
+_WHY = {Cause.RELOAD: Why.READ_BEFORE, Cause.PREFILL: Why.FAMILIAR}
 
 
 def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
@@ -190,7 +193,7 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
 
 def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
     content, source, survey = result.content, flight.source, flight.survey
-    tokens = content.tokens or 0
+    tokens, expected = content.tokens or 0, flight.tokens
     s.estimator.observe(
         source,
         flight.name,
@@ -221,7 +224,8 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
     flight.state = State.STORING
     flight.entry = entry
     if entry.prefetch_id:
-        s.learning.loaded(owner, flight.stored, flight.group, tokens)
+        why = _WHY.get(flight.cause, Why.PREDICTED)
+        s.learning.loaded(owner, flight.stored, flight.group, tokens, expected=expected, why=why)
     pin_for = tuple(sorted(flight.pin_for)) if flight.pin_for else ()
     s.emit(ToCache(Put(entry, flight.id, pin_for)))
     told = ResourceLoaded(

@@ -10,16 +10,20 @@ from math import exp, log
 
 from prefetch_scheduler.policies.values import define
 
-THRIFTIEST = 3e-4
-"""Seconds a token at dial 0."""
+MIDDLE = 1.73e-5
+"""Seconds a token at dial 0.5."""
+STEEPNESS = 1.3
+"""The price goes with this power of the odds of thrift."""
 MOST_EAGER = 1e-6
-"""Seconds a token at dial 1."""
+"""Seconds a token from where on it is not cheaper, near dial 1."""
+THRIFTIEST = 1e3
+"""Seconds a token at dial 0, which nothing is worth."""
 UTMOST = 1e-3
 """Seconds a token beyond which broken promises do not drive the price."""
-HOPELESS = 0.15
+HOPELESS = 0.05
 """How far above its promise waste is where no price will mend it: predictions are too bad, or too
 much alike. From there on the price is bounded by `HIGHEST`."""
-HIGHEST = 1e-4
+HIGHEST = 7e-5
 """What is dearer hides next to nothing then, and wastes as large a share of it."""
 MEMORY_TOKENS = 200_000.0
 """About as many of the latest prefetched tokens are what waste is measured over."""
@@ -36,7 +40,10 @@ SLACK = 0.03
 
 def price_at(dial: float) -> float:
     """Seconds that a wasted token is worth, from thrifty (0) to eager (1)."""
-    return exp(log(THRIFTIEST) * (1 - dial) + log(MOST_EAGER) * dial)
+    if dial <= 0:
+        return THRIFTIEST
+    odds: float = ((1 - dial) / dial) ** STEEPNESS
+    return min(THRIFTIEST, max(MOST_EAGER, MIDDLE * odds))
 
 
 LASTS_PLANS = 10
@@ -91,9 +98,10 @@ class Price:
 
     @property
     def _most(self) -> float:
-        share = self.share
-        hopeless = share is not None and share > self.promise + HOPELESS
-        return max(0.0, log((HIGHEST if hopeless else UTMOST) / price_at(self.dial)))
+        above = max(0.0, (self.share or 0.0) - self.promise)
+        hopeless = min(1.0, above / HOPELESS)
+        most = log(UTMOST) * (1 - hopeless) + log(HIGHEST) * hopeless
+        return max(0.0, most - log(price_at(self.dial)))
 
     def recall(self, ended: float, wasted: float, raised: float) -> None:
         """Take up where an earlier engine ended, perhaps with another dial."""

@@ -13,8 +13,14 @@ from math import exp, log, sqrt
 from attrs import field
 
 from prefetch_scheduler.policies.values import define
+from prefetch_scheduler.policies.waste_size import WasteSize
 
 STEP = 0.08
+STEADY_STEP = 0.03
+"""From `SETTLED` outcomes on. The unread of a session come to their end at once, with it: larger
+steps would follow each session instead of what they have in common.
+"""
+SETTLED = 400
 MOST = 30.0
 
 Signs = tuple[float, float, float, float, float, float, float]
@@ -74,6 +80,8 @@ class ReadModel:
     squares: list[float] = field(factory=lambda: [1.0] * len(PRIOR_WEIGHTS))
     outcomes: int = 0
     """What it has learned from."""
+    waste: WasteSize = field(factory=WasteSize)
+    """How large its loads ahead are that nobody reads."""
 
     def chance(self, s: Signs) -> float:
         """Probability of a read, 0..1."""
@@ -86,9 +94,10 @@ class ReadModel:
         """An item with these signs was read, or came to its end unread."""
         self.outcomes += 1
         error = self.chance(s) - read
+        step = STEP if self.outcomes <= SETTLED else STEADY_STEP
         for place, sign in enumerate(s):
             if sign:
                 slope = error * sign
                 self.squares[place] += slope * slope
-                self.weights[place] -= STEP * slope / sqrt(self.squares[place])
+                self.weights[place] -= step * slope / sqrt(self.squares[place])
         self.weights[_LOGIT] = max(LEAST_TRUST, self.weights[_LOGIT])

@@ -19,6 +19,7 @@ from prefetch_scheduler.policies.quantiles import SHARES, Quantiles
 from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, ReadModel
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Role
+from prefetch_scheduler.policies.waste_size import FIGURES, WasteSize
 from prefetch_scheduler.policies.wasteful import LONGEST_PAUSE
 
 MOST = 1e9
@@ -37,6 +38,7 @@ def remembered(learning: Learning, estimator: Estimator) -> dict[str, Any]:
         for source, model in models.items():
             kept = [model.outcomes, *model.weights, *model.squares]
             of(source).setdefault("models", {})[why.name.lower()] = kept
+            of(source).setdefault("wasted_sizes", {})[why.name.lower()] = model.waste.plain()
     for (source, role), figures in learning.calibration.plain():
         of(source).setdefault("roles", {})[str(role)] = figures
     for (source, role), figures in learning.wasteful.plain():
@@ -44,12 +46,15 @@ def remembered(learning: Learning, estimator: Estimator) -> dict[str, Any]:
     for name, table in (("times", estimator.times), ("sizes", estimator.sizes)):
         for source, known in table.items():
             of(source)[name] = known.plain()
-    price, lead = learning.price, learning.lead
-    return {
+    price, lead, spending = learning.price, learning.lead, learning.spending
+    whole: dict[str, Any] = {
         "lead": [lead.mean_s, lead.count],
         "price": [price.ended, price.wasted, price.raised],
         "sources": sources,
     }
+    if spending is not None:
+        whole["spending"] = [spending.spent, spending.threshold, spending.raised]
+    return whole
 
 
 def recall(plain: object, learning: Learning, estimator: Estimator) -> None:
@@ -69,6 +74,10 @@ def recall(plain: object, learning: Learning, estimator: Estimator) -> None:
     price = _numbers(whole.get("price"), 3, "price")
     if price[1] > price[0]:
         raise ValueError("price: more is wasted than was prefetched")
+    spent = whole.get("spending")
+    spending = None if spent is None else _numbers(spent, 3, "spending", low=-MOST)
+    if spending is not None and min(spending[:2]) < 0:
+        raise ValueError("spending: tokens are negative")
     sources = _mapping(whole.get("sources"), "sources")
     if len(sources) > MOST_SOURCES:
         raise ValueError(f"sources: {len(sources)}; at most {MOST_SOURCES}")
@@ -78,6 +87,8 @@ def recall(plain: object, learning: Learning, estimator: Estimator) -> None:
         read.source(int(name), _mapping(figures, f"sources.{name}"))
     learning.lead = read.lead
     learning.price.recall(*price)
+    if spending is not None and learning.spending is not None:
+        learning.spending.recall(*spending)
     for why, number in read.models:
         learning.models[why][number] = read.models[why, number]
     learning.calibration = read.calibration
@@ -112,6 +123,14 @@ class _Reading:
                 raise ValueError(f"{place}: a count or a sum of squares is not positive")
             known = ReadModel(rest[:weights], squares, int(outcomes))
             self.models[Why[why.upper()], number] = known
+        for why, sizes in _mapping(
+            figures.get("wasted_sizes", {}), f"{where}.wasted_sizes"
+        ).items():
+            place = f"{where}.wasted_sizes.{why}"
+            if why.upper() not in Why.__members__:
+                raise ValueError(f"{place:.60}: no such reason to expect a read")
+            known = self.models.setdefault((Why[why.upper()], number), ReadModel())
+            known.waste = WasteSize.from_plain(_numbers(sizes, FIGURES, place))
         for role, bins in _mapping(figures.get("roles", {}), f"{where}.roles").items():
             if role not in set(Role):
                 raise ValueError(f"{where}.roles: {role!r:.40} is no role")

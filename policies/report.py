@@ -119,8 +119,16 @@ class Report:
         return report_text(self.body())
 
 
-LITTLE = 0.02
-"""A share of the waits below which hiding them does not pay."""
+NOTICED = 0.05
+"""A share of the loading below which hiding it does not pay: the times of loads of one kind vary by
+more than this from one to the next, so that nobody can tell a host that prefetches from one that
+does not, while its tokens and its requests are spent for certain.
+"""
+QUICK_S = 0.02
+"""Seconds that a read takes on average, waits and what was hidden together, below which nobody
+notices whether it was loaded ahead."""
+TELLING = 50
+"""Reads before which a small share says that the engine has just begun."""
 
 
 def whether_it_pays(s: Snapshot) -> str:
@@ -128,22 +136,19 @@ def whether_it_pays(s: Snapshot) -> str:
     saved, waited = s.counts.latency_saved_s, s.counts.demand_load_s
     if saved + waited <= 0:
         return "nothing was read that had to be loaded: there is nothing to say yet"
-    share = saved / (saved + waited)
+    share, reads = saved / (saved + waited), s.counts.reads
     figures = (
         f"{seconds(saved):,} s of {seconds(saved + waited):,} s of loading were hidden"
         f" ({share:.1%}), {s.counts.tokens_wasted:,} prefetched tokens were wasted"
     )
-    per_read = (saved + waited) / max(1, s.counts.reads)
+    per_read = (saved + waited) / max(1, reads)
     if per_read < QUICK_S:
         return f"prefetching does not pay here: a read takes {per_read * 1000:.1f} ms; {figures}"
-    if share < LITTLE:
-        return f"prefetching hides little here: {figures}"
-    return f"prefetching pays here: {figures}"
-
-
-QUICK_S = 0.02
-"""Seconds that a read takes on average, waits and what was hidden together, below which nobody
-notices whether it was loaded ahead."""
+    if share >= NOTICED:
+        return f"prefetching pays here: {figures}"
+    if reads < TELLING:
+        return f"prefetching has hidden little so far, after {reads} reads: {figures}"
+    return f"prefetching does not pay here: less than {NOTICED:.0%} is hidden; {figures}"
 
 
 def _learned(figures: LearnedFigures) -> dict[str, Any]:
@@ -152,6 +157,8 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
         "waste_promised": figures.promised,
         "waste_lately": rate(figures.wasted),
         "promise_kept": figures.kept,
+        "spend_promised": figures.spend_promised,
+        "spend_lately": rate(figures.spend_lately),
         "lead_s": seconds(figures.lead_s),
         "held_back": [
             {"source": held.source, "role": held.role and str(held.role), "why": held.words()}

@@ -215,7 +215,7 @@ def _plan(
     items = yield from merging(pending.predictions)
     candidates: list[Candidate] = []
     for some in in_steps(items):
-        moment = Moment.of(s, session, pending.cause, pending.terms.limits)
+        moment = Moment.of(s, session, pending.cause, pending.terms)
         candidates.extend([candidate(moment, item, surveys.get(item.key)) for item in some])
         yield
     # First, since what is dropped is not charged to the plan.

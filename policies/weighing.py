@@ -16,8 +16,9 @@ from prefetch_scheduler.policies.expectations import (
 )
 from prefetch_scheduler.policies.familiar import Odds
 from prefetch_scheduler.policies.places import Places
+from prefetch_scheduler.policies.price import MIDDLE
 from prefetch_scheduler.policies.read_model import MOST, ReadModel, signs
-from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
+from prefetch_scheduler.policies.worth import Worth, hidden_part
 
 WARM_UP = 40
 """Outcomes of a source from which on its loads are weighed; before that the specification's
@@ -26,6 +27,12 @@ thresholds decide, as for a host that has just begun."""
 LEAST_LEAD_S = 1e-3
 _PREDICTED = Why.PREDICTED
 _PREDICTED_NUMBER: int = Why.PREDICTED.value
+_UNTAUGHT = ReadModel()
+
+_Law = tuple[ReadModel | None, float, float, float, float, float, float, float, float]
+"""What is the same for all items of a moment that one source would load: the model where what is
+weighed has to be looked at more closely, the weights, the law of wasted sizes.
+"""
 
 
 class Weighing:
@@ -36,6 +43,7 @@ class Weighing:
         now: engine time in seconds.
         loads_ahead: how many loads of an item's own length go before it.
         price: seconds that a wasted token is worth.
+        spend: seconds that a token loaded ahead is worth, read or not.
         lead_s: mean seconds from a prediction to its read.
         odds: of the session's project.
         places: of keys and folders.
@@ -47,6 +55,7 @@ class Weighing:
         "_calibration",
         "_changes",
         "_known",
+        "_laws",
         "_lead_s",
         "_loads_ahead",
         "_models",
@@ -56,6 +65,8 @@ class Weighing:
         "_places",
         "_predicted",
         "_price",
+        "_spend",
+        "_stated",
     )
 
     def __init__(
@@ -64,6 +75,7 @@ class Weighing:
         now: float,
         loads_ahead: float,
         price: float,
+        spend: float,
         lead_s: float,
         odds: Odds,
         places: Places,
@@ -73,6 +85,9 @@ class Weighing:
         self._known, self._open = known, known.open
         self._now, self._loads_ahead = now, loads_ahead
         self._price, self._lead_s = price, max(LEAST_LEAD_S, lead_s)
+        self._spend = spend
+        self._stated: dict[Group, dict[float, float]] = {}
+        self._laws: dict[int, _Law] = {}
         self._predicted = models[_PREDICTED]
         self._places, self._changes = places, log1p(known.changes)
         self._odds, self._calibration, self._models = odds, calibration, models
@@ -120,11 +135,38 @@ class Weighing:
         shown = signs(self._odds.of(stored), 0, expected.of_key, self._changes)
         if len(expected.examples) < EXAMPLES_KEPT:
             expected.examples += ((why.value, shown),)
-        model = self._models[why].get(source)
-        if model is None or model.outcomes < WARM_UP:
-            return None
+        model = self._models[why].get(source) or _UNTAUGHT
         hidden_s = hidden_part(load_s, self._lead_s, self._loads_ahead * load_s)
-        return weighed(model.chance(shown), hidden_s, tokens, self._price, factor)
+        return self._weighed(model, model.chance(shown), hidden_s, tokens, factor)
+
+    def _weighed(
+        self, model: ReadModel, chance: float, hidden_s: float, tokens: int, factor: float
+    ) -> Worth | None:
+        """What is charged: the expected waste at its price, and where spending is limited all that
+        is expected to be loaded at the price of that.
+
+        While too little is known, waste is charged only as far as it is dearer than usual: what
+        that allows is left to the thresholds.
+        """
+        price, spend, early = self._price, self._spend, model.outcomes < WARM_UP
+        if early:
+            price = max(0.0, price - MIDDLE)
+            if not (price or spend):
+                return None
+        waste = (1 - chance) * model.waste.level * tokens**model.waste.power
+        cost_s = waste * (price + spend) + chance * tokens * spend
+        gain_s = chance * hidden_s * factor
+        if early and gain_s > cost_s:
+            return None
+        return Worth(chance, hidden_s, cost_s, price + spend, gain_s)
+
+    def of(self, stored: str) -> Expectation:
+        """What a key's read is expected by; it must have been weighed or predicted before."""
+        return self._open[stored]
+
+    def loaded_ahead(self, stored: str) -> bool:
+        """Whether it was loaded ahead for this session and has not been read."""
+        return stored in self._known.unread
 
     def worth(
         self,
@@ -145,25 +187,42 @@ class Weighing:
             load_s: seconds that its load takes.
             factor: of the gain, by its role.
         """
-        # As `signs`, `ReadModel.chance`, `hidden_part` and `weighed`, without calling them.
+        # As `signs`, `ReadModel.chance`, `hidden_part` and `_weighed`, without calling them, and
+        # with what is the same for items of one group or source kept for the next one.
+        known = self._stated.get(group)
+        if known is None:
+            known = self._stated[group] = {}
+        s1 = known.get(stated)
+        if s1 is None:
+            s1 = known[stated] = self._calibration.odds(group, stated)
         repeats = expected.repeats
-        s1 = self._calibration.odds(group, stated)
         s2 = log(repeats) if repeats > 1 else 0.0
         s3, s4, s5 = expected.of_key
-        s6 = self._changes
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
             # The first, second, fourth, eighth time, and so on.
-            expected.examples += ((_PREDICTED_NUMBER, (1.0, s1, s2, s3, s4, s5, s6)),)
-        model = self._predicted.get(expected.source)
-        if model is None or model.outcomes < WARM_UP:
-            return None
-        w0, w1, w2, w3, w4, w5, w6 = model.weights
-        x = w0 + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5 + w6 * s6
+            shown = (1.0, s1, s2, s3, s4, s5, self._changes)
+            expected.examples += ((_PREDICTED_NUMBER, shown),)
+        law = self._laws.get(expected.source) or self._law(expected.source)
+        model, bias, w1, w2, w3, w4, w5, level, power = law
+        x = bias + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5
         chance = 1 / (1 + exp(-x)) if -MOST < x < MOST else float(x > 0)
         lead_s, queue_s = self._lead_s, self._loads_ahead * load_s
         hidden_s = lead_s * (1 - exp(-load_s / lead_s))
         if queue_s:
             hidden_s *= exp(-queue_s / lead_s)
+        if model is not None:  # spending is limited, or too little is known
+            return self._weighed(model, chance, hidden_s, tokens, factor)
         price = self._price
-        cost_s = (1 - chance) * tokens * price
-        return Worth(chance, hidden_s, cost_s, price, chance * hidden_s * factor)
+        waste = level * tokens**power
+        return Worth(
+            chance, hidden_s, (1 - chance) * waste * price, price, chance * hidden_s * factor
+        )
+
+    def _law(self, source: int) -> _Law:
+        """What is the same for all items of a source that were predicted."""
+        model = self._predicted.get(source) or _UNTAUGHT
+        w0, w1, w2, w3, w4, w5, w6 = model.weights
+        special = model if self._spend or model.outcomes < WARM_UP else None
+        waste, bias = model.waste, w0 + w6 * self._changes
+        law = self._laws[source] = special, bias, w1, w2, w3, w4, w5, waste.level, waste.power
+        return law

@@ -18,9 +18,11 @@ class Worth:
     hidden_s: float
     """How much of its load nobody would wait for, if it is read."""
     cost_s: float
-    """Expected waste, in seconds that its tokens are worth."""
+    """Expected waste, in seconds that its tokens are worth; where spending is limited, of all that
+    is expected to be loaded.
+    """
     price: float
-    """Seconds that one wasted token is worth."""
+    """Seconds that one wasted token is worth, the price of spending included."""
     gain_s: float
     """What is expected of it before the cost."""
 
@@ -32,7 +34,7 @@ class Worth:
         """For people."""
         return (
             f"read with probability {self.chance:.2f}, hides {self.hidden_s:.3g} s;"
-            f" worth {self.gain_s:.3g} s, waste {self.cost_s:.3g} s"
+            f" worth {self.gain_s:.3g} s, cost {self.cost_s:.3g} s"
             f" at {self.price * 1000:.3g} s per 1,000 tokens"
         )
 
@@ -54,7 +56,7 @@ def hidden_part(load_s: float, lead_s: float, queue_s: float) -> float:
     return hidden * exp(-queue_s / lead_s) if queue_s else hidden
 
 
-def weighed(chance: float, hidden_s: float, tokens: int, price: float, factor: float) -> Worth:
+def weighed(chance: float, hidden_s: float, tokens: float, price: float, factor: float) -> Worth:
     """The worth of one load ahead.
 
     Args:

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-DIALS = (0.0, 0.25, 0.5, 0.75, 1.0)
+DIALS = (0.0, 0.1, 0.2, 0.35, 0.5, 1.0)
 """Of the default policy, from thrifty to eager, for the frontier of the report."""
 
 

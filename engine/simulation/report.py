@@ -144,6 +144,12 @@ def _speculation(said: Mapping[str, Any] | None) -> list[Section]:
         f"It promised to waste at most {percent(said['waste_promised'])} of the tokens that it "
         f"prefetches; of the latest ones {came} were wasted.{kept}",
     ]
+    if said.get("spend_promised") is not None:
+        spent = "too few to say" if said["spend_lately"] is None else f"{said['spend_lately']:.2f}"
+        text.append(
+            f"It promised to load at most {said['spend_promised']:g} tokens ahead for each one that"
+            f" the specification's thresholds would have loaded; of late it was: {spent}."
+        )
     text += [f"{held['why']}." for held in said["held_back"]]
     rows = [
         (

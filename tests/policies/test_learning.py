@@ -14,7 +14,14 @@ from prefetch_scheduler.policies.expectations import Holders, SessionExpectation
 from prefetch_scheduler.policies.familiar import Familiar
 from prefetch_scheduler.policies.learning import Learning
 from prefetch_scheduler.policies.places import FOLDERS_KEPT, KEYS_KEPT, Places
-from prefetch_scheduler.policies.price import HIGHEST, MOST_PRESSED, Price, pressed, price_at
+from prefetch_scheduler.policies.price import (
+    HIGHEST,
+    MOST_PRESSED,
+    UTMOST,
+    Price,
+    pressed,
+    price_at,
+)
 from prefetch_scheduler.policies.read_model import FIRST_SESSIONS, ReadModel, logit, signs
 from prefetch_scheduler.policies.weighing import WARM_UP
 from prefetch_scheduler.policies.worth import hidden_part, weighed
@@ -187,6 +194,19 @@ def test_a_promise_that_cannot_be_kept_is_said_to_be_broken_and_the_price_stays_
     assert price.now == pytest.approx(HIGHEST)
     assert not price.kept
     assert price.share == pytest.approx(1.0)
+
+
+def test_the_nearer_a_promise_is_to_be_kept_the_dearer_may_a_token_become() -> None:
+    bounds = []
+    for wasted in (48, 52, 54, 60, 90):  # of a hundred; the promise is 50
+        price = Price(dial=0.5, promise=0.5)
+        for number in range(20_000):
+            price.settle(200, wasted=number * wasted // 100 != (number + 1) * wasted // 100)
+        bounds.append(price.now)
+    assert bounds == sorted(bounds, reverse=True)
+    assert bounds[0] == pytest.approx(UTMOST)
+    assert bounds[1] > bounds[2] > bounds[3] == pytest.approx(HIGHEST)
+    assert bounds[4] == bounds[3]
 
 
 def test_a_thrifty_dial_is_dearer_than_an_eager_one() -> None:

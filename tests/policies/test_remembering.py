@@ -64,6 +64,26 @@ def test_an_engine_goes_on_where_the_one_before_it_ended_and_keeps_no_key() -> N
     assert remembered(again, figures) == json.loads(text)
 
 
+def test_what_was_spent_goes_on_where_spending_is_limited_and_is_left_out_elsewhere() -> None:
+    limited = Config(speculation=Speculation(spend_budget=0.5))
+    learning, estimator = Learning(limited), Estimator()
+    assert learning.spending is not None
+    for _ in range(40):
+        learning.spending.would_load(1_000)
+        learning.loaded("s", "doc:a", (3, Role.TEST_FILE), 700, expected=100)
+    plain = json.loads(json.dumps(remembered(learning, estimator)))
+    again = Learning(limited)
+    recall(plain, again, Estimator())
+    assert again.spending is not None
+    assert again.spending.now == learning.spending.now
+    assert remembered(again, Estimator()) == plain
+    unlimited = Learning(Config())
+    recall(plain, unlimited, Estimator())
+    assert unlimited.spending is None
+    with pytest.raises(ValueError, match="spending"):
+        recall({**plain, "spending": [-1, 1, 0]}, Learning(limited), Estimator())
+
+
 def test_with_another_dial_the_price_stays_within_its_bounds() -> None:
     learning, estimator = experienced()
     learning.price.raised = 4.0

@@ -242,4 +242,28 @@ def test_the_verdict_says_plainly_where_prefetching_does_not_pay() -> None:
         accounting.handle(DemandLoaded("s", f"file:{number}", 100, 0.002), 0.0, 0.0, 1)
     assert whether_it_pays(accounting.snapshot()).startswith("prefetching does not pay here")
     accounting.handle(DemandLoaded("s", "file:slow", 100, 9.0), 0.0, 0.0, 1)
-    assert whether_it_pays(accounting.snapshot()).startswith("prefetching hides little here")
+    said = whether_it_pays(accounting.snapshot())
+    assert said.startswith("prefetching does not pay here: less than 5% is hidden; 0.0 s of 9.2 s")
+
+
+@pytest.mark.parametrize(
+    ("reads", "hidden_s", "says"),
+    [
+        (100, 0.48, "prefetching does not pay here: less than 5% is hidden"),
+        (100, 0.52, "prefetching pays here"),
+        (20, 0.09, "prefetching has hidden little so far, after 20 reads"),
+        (20, 5.0, "prefetching pays here"),
+    ],
+)
+def test_below_a_stated_share_of_the_loading_prefetching_does_not_pay(
+    reads: int, hidden_s: float, says: str
+) -> None:
+    accounting = Accounting(Config())
+    accounting.handle(PrefetchStarted(1, "s", "file:ahead", Cause.PREDICTION, 100))
+    accounting.handle(PrefetchLoaded(1, 100, hidden_s))
+    accounting.handle(PrefetchUsed(1, "s"))
+    accounting.handle(Hits("s", 1))
+    for number in range(reads - 1):
+        accounting.handle(Miss("s", f"file:{number}", False))
+        accounting.handle(DemandLoaded("s", f"file:{number}", 100, (10 - hidden_s) / (reads - 1)))
+    assert whether_it_pays(accounting.snapshot()).startswith(says)
