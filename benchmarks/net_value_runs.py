@@ -20,9 +20,9 @@ from prefetch_scheduler.policies.keys import kind_of
 
 DATA = Path(__file__).parent / "data"
 LOGNORMAL = "lognormal:0.4,0.9"
-ROOM = 20_000
-"""Tokens of a plan, and of its background, in the settings of the frontier: so that the price of
-waste decides, and not the budget of one plan."""
+ROOM = 100_000
+"""Tokens of a plan, and of its background, in the settings of the frontier: so that the price
+decides, and not the budget of one plan, of which `everything` has none."""
 
 
 @cache
@@ -43,6 +43,14 @@ def roomy(dial: float) -> Config:
         max_prefetch_tokens=ROOM,
         execution=Execution(max_background_tokens=ROOM),
     )
+
+
+def within(budget: float) -> Config:
+    """At most so many tokens for each one that the specification's thresholds would load, and apart
+    from that as eager as can be.
+    """
+    rules = Speculation(dial=1.0, waste_budget=1.0, spend_budget=budget)
+    return evolve(roomy(1.0), speculation=rules)
 
 
 @frozen
