@@ -37,7 +37,7 @@ class Thresholds:
             PriorityRules(terms, config),
             config.min_confidence_for_prefetch,
             min(plan_budget(terms, config), _SHIPPED.max_prefetch_tokens),
-            min(config.execution.max_background_tokens, _SHIPPED.execution.max_background_tokens),
+            min(config.background_tokens, _SHIPPED.background_tokens),
         )
 
     def count(
