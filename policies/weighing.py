@@ -18,7 +18,7 @@ from prefetch_scheduler.policies.familiar import Odds
 from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.price import MIDDLE
 from prefetch_scheduler.policies.read_model import MOST, ReadModel, signs
-from prefetch_scheduler.policies.worth import Worth, hidden_part
+from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
 
 WARM_UP = 40
 """Outcomes of a source from which on its loads are weighed; before that the specification's
@@ -153,12 +153,9 @@ class Weighing:
             price = max(0.0, price - MIDDLE)
             if not (price or spend):
                 return None
-        waste = (1 - chance) * model.waste.level * tokens**model.waste.power
-        cost_s = waste * (price + spend) + chance * tokens * spend
-        gain_s = chance * hidden_s * factor
-        if early and gain_s > cost_s:
-            return None
-        return Worth(chance, hidden_s, cost_s, price + spend, gain_s)
+        wasted = model.waste.level * tokens**model.waste.power
+        worth = weighed(chance, hidden_s, tokens, price, factor, wasted=wasted, spend=spend)
+        return None if early and worth.net_s > 0 else worth
 
     def of(self, stored: str) -> Expectation:
         """What a key's read is expected by; it must have been weighed or predicted before."""

@@ -1,7 +1,7 @@
 """What loading ahead is worth: expected time hidden against expected waste at a price.
 
-Only the expected waste is charged: what is read would have been loaded anyway (Higgins et al.,
-"Informed Mobile Prefetching", 2012).
+Only the expected waste is charged, since what is read would have been loaded anyway (Higgins et
+al., "Informed Mobile Prefetching", 2012); all that is loaded only where spending is limited.
 """
 
 from math import exp
@@ -56,7 +56,16 @@ def hidden_part(load_s: float, lead_s: float, queue_s: float) -> float:
     return hidden * exp(-queue_s / lead_s) if queue_s else hidden
 
 
-def weighed(chance: float, hidden_s: float, tokens: float, price: float, factor: float) -> Worth:
+def weighed(
+    chance: float,
+    hidden_s: float,
+    tokens: float,
+    price: float,
+    factor: float,
+    *,
+    wasted: float | None = None,
+    spend: float = 0.0,
+) -> Worth:
     """The worth of one load ahead.
 
     Args:
@@ -65,6 +74,10 @@ def weighed(chance: float, hidden_s: float, tokens: float, price: float, factor:
         tokens: its size.
         price: seconds that one wasted token is worth.
         factor: of the gain, by the item's role.
+        wasted: tokens that it comes to if nobody reads it; None: its size.
+        spend: seconds that a token loaded ahead is worth, read or not.
     """
-    gain = chance * hidden_s * factor
-    return Worth(chance, hidden_s, (1 - chance) * tokens * price, price, gain)
+    gain_s = chance * hidden_s * factor
+    waste = (1 - chance) * (tokens if wasted is None else wasted)
+    cost_s = waste * (price + spend) + chance * tokens * spend
+    return Worth(chance, hidden_s, cost_s, price + spend, gain_s)
