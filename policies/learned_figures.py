@@ -16,7 +16,11 @@ class LearnedFigures:
     wasted: float | None
     """The share of those that ended lately that was; None: too few have."""
     kept: bool
-    """False: waste is above what was promised although the price is at its highest."""
+    """False: waste is above what was promised although the price is at its highest, or far above."""
+    least_chance: float
+    """Probability of a read below which nothing is loaded ahead; above 0 only where it is not kept,
+    or hardly.
+    """
     lead_s: float
     """Mean seconds from a prediction to its read."""
     reliability: tuple[Reliability, ...]

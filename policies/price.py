@@ -25,6 +25,9 @@ HOPELESS = 0.05
 much alike. From there on the price is bounded by `HIGHEST`."""
 HIGHEST = 7e-5
 """What is dearer hides next to nothing then, and wastes as large a share of it."""
+STRICTNESS = 0.6
+"""How likely a read has to be then, by how likely all of them would have to be for the promise. At
+1, recorded sessions of the pair that this was chosen on hide a fifth of what thresholds hide."""
 MEMORY_TOKENS = 200_000.0
 """About as many of the latest prefetched tokens are what waste is measured over."""
 GAIN = 20.0
@@ -94,12 +97,28 @@ class Price:
     def kept(self) -> bool:
         """Whether the promise is kept, or can still be."""
         share = self.share
-        return share is None or share <= self.promise + SLACK or self.raised < self._most
+        if share is None or share <= self.promise + SLACK:
+            return True
+        return self._hopeless < 1 and self.raised < self._most
+
+    @property
+    def least_chance(self) -> float:
+        """Probability of a read below which nothing is worth loading, however much it would hide.
+
+        Above 0 only where the promise is broken: a price alone does not make an engine thrifty
+        where loads are long and contents short.
+        """
+        return STRICTNESS * (1 - self.promise) * self._hopeless
+
+    @property
+    def _hopeless(self) -> float:
+        """From 0, the promise is kept, to 1, no price will keep it."""
+        above = max(0.0, (self.share or 0.0) - self.promise)
+        return min(1.0, above / HOPELESS)
 
     @property
     def _most(self) -> float:
-        above = max(0.0, (self.share or 0.0) - self.promise)
-        hopeless = min(1.0, above / HOPELESS)
+        hopeless = self._hopeless
         most = log(UTMOST) * (1 - hopeless) + log(HIGHEST) * hopeless
         return max(0.0, most - log(price_at(self.dial)))
 

@@ -157,6 +157,7 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
         "waste_promised": figures.promised,
         "waste_lately": rate(figures.wasted),
         "promise_kept": figures.kept,
+        "least_chance": rate(figures.least_chance),
         "spend_promised": figures.spend_promised,
         "spend_lately": rate(figures.spend_lately),
         "lead_s": seconds(figures.lead_s),

@@ -44,6 +44,7 @@ class Weighing:
         loads_ahead: how many loads of an item's own length go before it.
         price: seconds that a wasted token is worth.
         spend: seconds that a token loaded ahead is worth, read or not.
+        least_chance: what is less likely is not worth loading, whatever it would hide.
         lead_s: mean seconds from a prediction to its read.
         odds: of the session's project.
         places: of keys and folders.
@@ -54,6 +55,7 @@ class Weighing:
     __slots__ = (
         "_calibration",
         "_changes",
+        "_forfeit",
         "_known",
         "_laws",
         "_lead_s",
@@ -76,6 +78,7 @@ class Weighing:
         loads_ahead: float,
         price: float,
         spend: float,
+        least_chance: float,
         lead_s: float,
         odds: Odds,
         places: Places,
@@ -85,7 +88,7 @@ class Weighing:
         self._known, self._open = known, known.open
         self._now, self._loads_ahead = now, loads_ahead
         self._price, self._lead_s = price, max(LEAST_LEAD_S, lead_s)
-        self._spend = spend
+        self._spend, self._forfeit = spend, least_chance / (1 - least_chance)
         self._stated: dict[Group, dict[float, float]] = {}
         self._laws: dict[int, _Law] = {}
         self._predicted = models[_PREDICTED]
@@ -151,10 +154,19 @@ class Weighing:
         price, spend, early = self._price, self._spend, model.outcomes < WARM_UP
         if early:
             price = max(0.0, price - MIDDLE)
-            if not (price or spend):
+            if not (price or spend or self._forfeit):
                 return None
         wasted = model.waste.level * tokens**model.waste.power
-        worth = weighed(chance, hidden_s, tokens, price, factor, wasted=wasted, spend=spend)
+        worth = weighed(
+            chance,
+            hidden_s,
+            tokens,
+            price,
+            factor,
+            wasted=wasted,
+            spend=spend,
+            forfeit=self._forfeit,
+        )
         return None if early and worth.net_s > 0 else worth
 
     def of(self, stored: str) -> Expectation:
@@ -207,7 +219,7 @@ class Weighing:
         hidden_s = lead_s * (1 - exp(-load_s / lead_s))
         if queue_s:
             hidden_s *= exp(-queue_s / lead_s)
-        if model is not None:  # spending is limited, or too little is known
+        if model is not None:  # spending is limited, a promise broken, or too little known
             return self._weighed(model, chance, hidden_s, tokens, factor)
         price = self._price
         waste = level * tokens**power
@@ -219,7 +231,8 @@ class Weighing:
         """What is the same for all items of a source that were predicted."""
         model = self._predicted.get(source) or _UNTAUGHT
         w0, w1, w2, w3, w4, w5, w6 = model.weights
-        special = model if self._spend or model.outcomes < WARM_UP else None
+        limited = self._spend or self._forfeit
+        special = model if limited or model.outcomes < WARM_UP else None
         waste, bias = model.waste, w0 + w6 * self._changes
         law = self._laws[source] = special, bias, w1, w2, w3, w4, w5, waste.level, waste.power
         return law

@@ -65,6 +65,7 @@ def weighed(
     *,
     wasted: float | None = None,
     spend: float = 0.0,
+    forfeit: float = 0.0,
 ) -> Worth:
     """The worth of one load ahead.
 
@@ -76,8 +77,11 @@ def weighed(
         factor: of the gain, by the item's role.
         wasted: tokens that it comes to if nobody reads it; None: its size.
         spend: seconds that a token loaded ahead is worth, read or not.
+        forfeit: what is wasted costs this share at least of what it would have hidden.
     """
     gain_s = chance * hidden_s * factor
     waste = (1 - chance) * (tokens if wasted is None else wasted)
     cost_s = waste * (price + spend) + chance * tokens * spend
+    if forfeit:
+        cost_s = max(cost_s, (1 - chance) * hidden_s * factor * forfeit)
     return Worth(chance, hidden_s, cost_s, price + spend, gain_s)

@@ -138,7 +138,12 @@ def _speculation(said: Mapping[str, Any] | None) -> list[Section]:
     if not said:
         return []
     came = shown(percent, said["waste_lately"])
-    kept = "" if said["promise_kept"] else " That could not be kept: little is loaded ahead for it."
+    kept = ""
+    if not said["promise_kept"]:
+        likely = percent(said["least_chance"])
+        kept = (
+            f" That could not be kept: only what is likely to be read by {likely} is loaded ahead."
+        )
     text = [
         f"The engine's own verdict: {said['verdict']}.",
         f"It promised to waste at most {percent(said['waste_promised'])} of the tokens that it "

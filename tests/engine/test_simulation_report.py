@@ -307,6 +307,7 @@ def test_what_was_promised_and_what_came_is_said_in_words(tmp_path: Path):
         "waste_promised": 0.5,
         "waste_lately": 0.71,
         "promise_kept": False,
+        "least_chance": 0.3,
         "held_back": [{"source": 0, "role": "test_file", "why": "0 of 40 loads ahead were read"}],
         "reliability": [
             {"source": 0, "role": "documentation", "stated": 0.56, "true": 0.39, "count": 1200}
@@ -315,6 +316,9 @@ def test_what_was_promised_and_what_came_is_said_in_words(tmp_path: Path):
     page = Reader(render(data() | {"speculation": said}, tmp_path).read_text("utf-8"))
     assert "prefetching does not pay here: a read takes 2.0 ms; <b>" in page.text
     assert "at most 50 % of the tokens" in page.text
-    assert "71 % were wasted. That could not be kept" in page.text
+    assert (
+        "71 % were wasted. That could not be kept: only what is likely to be read by 30 %"
+        in page.text
+    )
     assert "0 of 40 loads ahead were read." in page.text
     assert "documentation0.560.391,200" in page.text

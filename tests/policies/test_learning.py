@@ -17,6 +17,7 @@ from prefetch_scheduler.policies.places import FOLDERS_KEPT, KEYS_KEPT, Places
 from prefetch_scheduler.policies.price import (
     HIGHEST,
     MOST_PRESSED,
+    STRICTNESS,
     UTMOST,
     Price,
     pressed,
@@ -207,6 +208,45 @@ def test_the_nearer_a_promise_is_to_be_kept_the_dearer_may_a_token_become() -> N
     assert bounds[0] == pytest.approx(UTMOST)
     assert bounds[1] > bounds[2] > bounds[3] == pytest.approx(HIGHEST)
     assert bounds[4] == bounds[3]
+
+
+def test_above_its_promise_only_likely_reads_are_worth_it_whatever_they_hide() -> None:
+    price = Price(dial=1.0, promise=0.5)
+    assert price.least_chance == 0
+    for number in range(1_000):
+        price.settle(1_000, wasted=number % 10 < 8)
+    assert price.least_chance == pytest.approx(STRICTNESS * 0.5)
+    assert not price.kept
+    strict = Price(dial=1.0, promise=0.1)
+    for _ in range(1_000):
+        strict.settle(1_000, wasted=True)
+    assert strict.least_chance > price.least_chance
+    assert Price(dial=1.0, promise=1.0, ended=1e6, wasted=1e6).least_chance == 0
+
+
+@pytest.mark.parametrize(("promise", "stops"), [(0.5, True), (1.0, False)])
+def test_long_loads_of_short_contents_stop_where_most_are_wasted(
+    promise: float, stops: bool
+) -> None:
+    learning, drawn = (
+        Learning(Config(speculation=Speculation(waste_budget=promise))),
+        random.Random(5),
+    )
+    loaded = [0, 0]
+    for number in range(2_000):
+        session, key = f"s{number // 20}", f"file:{number}"
+        moment = learning.moment(session, 1.0)
+        expected = moment.predicted(key, 0, GROUP, 0.6)
+        worth = moment.worth(expected, GROUP, 0.6, 200, 2.0, 1.0)
+        if worth is None or worth.net_s > 0:
+            loaded[number >= 1_000] += 1
+            learning.loaded(session, key, GROUP, 200)
+        if drawn.random() < 0.2:
+            learning.read(session, key, 2.0)
+        if number % 20 == 19:
+            learning.ended(session)
+    assert loaded[0] > 100
+    assert loaded[1] == 0 if stops else loaded[1] > 900
 
 
 def test_a_thrifty_dial_is_dearer_than_an_eager_one() -> None:
