@@ -2,6 +2,8 @@
 
 from typing import assert_never
 
+from attrs import evolve
+
 from prefetch_scheduler.policies import demanding, ending, loading, reloading, submitting
 from prefetch_scheduler.policies.cache_events import (
     Accessed,
@@ -213,13 +215,14 @@ def report_learned(s: PlannerState) -> None:
     if not s.weighs:
         return
     tell_turned(s)
-    figures = s.learning.figures()
+    sources = tuple(info.name for info in s.table.infos)
+    figures = evolve(s.learning.figures(), sources=sources)
     s.count(Learned(figures))
     if s.promise_kept and not figures.kept and figures.wasted is not None:
         s.log(
             "warning",
             f"waste is {figures.wasted:.0%} of what is prefetched, {figures.promised:.0%} was"
-            " promised: the price of waste is at its highest, little is loaded ahead",
+            f" promised: only what is {figures.least_chance:.0%} likely to be read is loaded ahead",
         )
     s.promise_kept = figures.kept
 

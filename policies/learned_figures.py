@@ -16,7 +16,7 @@ class LearnedFigures:
     wasted: float | None
     """The share of those that ended lately that was; None: too few have."""
     kept: bool
-    """False: waste is above what was promised although the price is at its highest, or far above."""
+    """False: waste is far above what was promised, or above it with the price at its highest."""
     least_chance: float
     """Probability of a read below which nothing is loaded ahead; above 0 only where it is not kept,
     or hardly.
@@ -33,3 +33,5 @@ class LearnedFigures:
     """How many were, of late; None: too few."""
     held_back: tuple[HeldBack, ...] = ()
     """Sources and roles of which nothing is loaded ahead, since next to nothing of it was read."""
+    sources: tuple[str, ...] = ()
+    """The names of the sources, by the numbers that stand above."""

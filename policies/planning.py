@@ -114,6 +114,7 @@ def make_plan(
     charged_tokens: int = 0,
     charged_background: int = 0,
     budget: int | None = None,
+    named: bool = False,
 ) -> Plan:
     """Decide what becomes of each candidate. Their keys must differ: see `merged`.
 
@@ -125,6 +126,8 @@ def make_plan(
         charged_tokens: tokens of the session's loads that are queued or running (decision D10).
         charged_background: those of them that are in the background lane.
         budget: tokens to spend in place of `plan_budget` (follow-ups share an older plan's rest).
+        named: what is certain is named by the configuration, and loaded where predictions are only
+            observed.
 
     Raises:
         InvalidPrediction: an estimate is negative, NaN or too large (decision D2); names each.
@@ -138,6 +141,7 @@ def make_plan(
             charged_tokens=charged_tokens,
             charged_background=charged_background,
             budget=budget,
+            named=named,
         )
     )
 
@@ -151,6 +155,7 @@ def planning(
     charged_tokens: int = 0,
     charged_background: int = 0,
     budget: int | None = None,
+    named: bool = False,
 ) -> Steps[Plan]:
     """As `make_plan`, in steps; sorting is one step, of any length."""
     faults: list[str] = []
@@ -163,7 +168,7 @@ def planning(
     time_ms = config.time_budget_ms if terms.time_budget_ms is None else terms.time_budget_ms
     itemise = len(candidates) <= ITEMISED_LIMIT
     rejected: Counter[Reason] = Counter()
-    rows = yield from _rated(candidates, terms, config, None if itemise else rejected)
+    rows = yield from _rated(candidates, terms, config, None if itemise else rejected, named=named)
     yield
     in_order = _by_priority(rows)
     left = max(0, granted - charged_tokens)
@@ -213,6 +218,8 @@ def _rated(
     terms: Terms,
     config: Config,
     rejected: Counter[Reason] | None,
+    *,
+    named: bool,
 ) -> Steps[list[_Row]]:
     """The candidates with priority and value, by falling density, then key.
 
@@ -222,6 +229,7 @@ def _rated(
     planned, least = Reason.PLANNED, config.min_confidence_for_prefetch
     observed = config.speculation.mode == SpeculationMode.OBSERVE
     destinations = _OBSERVED if observed else _BY_PRIORITY
+    certain = _BY_PRIORITY if named else destinations
     decorated: list[tuple[float, str, int, _Row]] = []
     for place, c in enumerate(candidates):
         if place % QUICK == QUICK - 1:
@@ -239,7 +247,7 @@ def _rated(
             if value is None:
                 value = confidence * multipliers[c.role]
         if c.obstacle is None and worthy:
-            lane, reason, detail = destinations[priority]
+            lane, reason, detail = (certain if confidence == 1 else destinations)[priority]
         else:
             lane, reason, detail = _hindered(c, least)
         if rejected is not None and reason is not planned:

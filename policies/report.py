@@ -4,7 +4,7 @@ The specification's names stand first, in its order; further figures follow. Rat
 two decimals and None where there was nothing to count (decisions D39, D40); seconds to three.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prefetch_scheduler.policies.learned_figures import LearnedFigures
@@ -152,6 +152,7 @@ def whether_it_pays(s: Snapshot) -> str:
 
 
 def _learned(figures: LearnedFigures) -> dict[str, Any]:
+    names = dict(enumerate(figures.sources))
     return {
         "price_s_per_1000_tokens": round(figures.price * 1000, 6),
         "waste_promised": figures.promised,
@@ -162,12 +163,16 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
         "spend_lately": rate(figures.spend_lately),
         "lead_s": seconds(figures.lead_s),
         "held_back": [
-            {"source": held.source, "role": held.role and str(held.role), "why": held.words()}
+            {
+                "source": _named(names, held.source),
+                "role": held.role and str(held.role),
+                "why": held.words(),
+            }
             for held in figures.held_back
         ],
         "reliability": [
             {
-                "source": row.source,
+                "source": _named(names, row.source),
                 "role": str(row.role),
                 "stated": rate(row.stated),
                 "true": rate(row.true),
@@ -176,6 +181,10 @@ def _learned(figures: LearnedFigures) -> dict[str, Any]:
             for row in figures.reliability
         ],
     }
+
+
+def _named(names: Mapping[int, str], source: int) -> str:
+    return names.get(source, f"source {source}")
 
 
 def _listed(outcomes: Iterable[Outcome]) -> list[dict[str, object]]:

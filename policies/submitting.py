@@ -277,6 +277,7 @@ def _make(
         s.config,
         charged_tokens=sum(f.tokens for f in held),
         charged_background=sum(f.tokens for f in held if f.lane is Lane.BACKGROUND),
+        named=pending.cause is not Cause.PREDICTION,
     )
 
 

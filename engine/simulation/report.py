@@ -141,9 +141,7 @@ def _speculation(said: Mapping[str, Any] | None) -> list[Section]:
     kept = ""
     if not said["promise_kept"]:
         likely = percent(said["least_chance"])
-        kept = (
-            f" That could not be kept: only what is likely to be read by {likely} is loaded ahead."
-        )
+        kept = f" That could not be kept: only what is {likely} likely to be read is loaded ahead."
     text = [
         f"The engine's own verdict: {said['verdict']}.",
         f"It promised to waste at most {percent(said['waste_promised'])} of the tokens that it "

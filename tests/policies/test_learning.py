@@ -228,10 +228,8 @@ def test_above_its_promise_only_likely_reads_are_worth_it_whatever_they_hide() -
 def test_long_loads_of_short_contents_stop_where_most_are_wasted(
     promise: float, stops: bool
 ) -> None:
-    learning, drawn = (
-        Learning(Config(speculation=Speculation(waste_budget=promise))),
-        random.Random(5),
-    )
+    learning = Learning(Config(speculation=Speculation(waste_budget=promise)))
+    drawn = random.Random(5)
     loaded = [0, 0]
     for number in range(2_000):
         session, key = f"s{number // 20}", f"file:{number}"

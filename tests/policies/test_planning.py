@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefetch_scheduler.policies import planning
-from prefetch_scheduler.policies.config import Config, Execution
+from prefetch_scheduler.policies.config import Config, Execution, Speculation
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.plan import LOADED_LANES, Candidate, Plan, PlanItem
 from prefetch_scheduler.policies.planning import make_plan, merged, plan_budget
@@ -66,6 +66,15 @@ def planned(
         charged_background=charged_background,
         budget=budget,
     )
+
+
+def test_what_the_configuration_names_is_loaded_where_predictions_are_only_observed() -> None:
+    observing = evolve(DEFAULTS, speculation=Speculation(mode="observe"))
+    items = [candidate("file:named", confidence=1.0), candidate("file:guessed", confidence=0.9)]
+    for named, lane in ((True, Lane.IMMEDIATE), (False, Lane.DEFERRED)):
+        plan = make_plan("s", items, Terms(), observing, named=named)
+        assert fates(plan)["file:named"][0] is lane
+        assert fates(plan)["file:guessed"] == (Lane.DEFERRED, Reason.OBSERVED)
 
 
 def fates(plan: Plan) -> dict[str, tuple[Lane, Reason]]:

@@ -221,7 +221,7 @@ def test_names_that_would_disturb_a_terminal_or_a_parser_are_harmless():
 def test_what_was_learned_is_in_the_report_of_the_whole_engine_with_a_verdict() -> None:
     accounting = sample()
     row = Reliability(0, "related_file", stated=0.75, true=0.4, count=10)
-    figures = LearnedFigures(1e-4, 0.5, 0.62, False, 0.3, 4.0, (row,))
+    figures = LearnedFigures(1e-4, 0.5, 0.62, False, 0.3, 4.0, (row,), sources=("docs",))
     accounting.handle(Learned(figures), 0.0, 0.0, 1)
     report = accounting.report()
     told = report.body()["speculation"]
@@ -229,7 +229,8 @@ def test_what_was_learned_is_in_the_report_of_the_whole_engine_with_a_verdict() 
     assert (told["waste_promised"], told["waste_lately"]) == (0.5, 0.62)
     assert told["promise_kept"] is False
     (line,) = told["reliability"]
-    assert (line["role"], line["stated"], line["true"]) == ("related_file", 0.75, 0.4)
+    assert (line["source"], line["role"]) == ("docs", "related_file")
+    assert (line["stated"], line["true"]) == (0.75, 0.4)
     assert told["verdict"] in report.to_text()
     assert "speculation" not in accounting.report("s").body()
 
