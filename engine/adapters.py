@@ -252,4 +252,5 @@ def _listed(reader: FieldReader, entry: Mapping[str, Any], path: str) -> Predict
         load_s=reader.number(entry, "load_s", path, most=MAX_LOAD_S),
         value=reader.number(entry, "value", path),
         reason=reader.text(entry, "reason", path),
+        predictor=reader.text(entry, "predictor", path),
     )

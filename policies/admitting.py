@@ -2,6 +2,7 @@
 
 from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.cache_events import Pin
+from prefetch_scheduler.policies.calibration import whose
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.plan import Plan, PlanItem
@@ -134,7 +135,7 @@ def _enqueue(
         load_s=c.load_s,
         survey=c.survey,
         reason="; ".join(c.reasons) if c.reasons else "",
-        role=c.role.value if want.cause is Cause.PREDICTION else "",
+        whose=whose(c.role.value, c.predictor) if want.cause is Cause.PREDICTION else "",
         wants={session.id: want},
     )
     flight.pool = flight.own_pool

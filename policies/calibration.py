@@ -23,7 +23,12 @@ LEAST_ODDS = 0.005 / 0.995
 _LEAST = log(LEAST_ODDS)
 
 Group = tuple[int, str]
-"""(source, role)."""
+"""(source, whose predictions): their role, and where it has a name their predictor."""
+
+
+def whose(role: str, predictor: str) -> str:
+    """The second part of a group."""
+    return f"{role} by {predictor}" if predictor else role
 
 
 @define

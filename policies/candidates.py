@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from prefetch_scheduler.policies.calibration import Group
+from prefetch_scheduler.policies.calibration import Group, whose
 from prefetch_scheduler.policies.config import Priorities
 from prefetch_scheduler.policies.content import Entry
 from prefetch_scheduler.policies.estimates import Estimate
@@ -116,6 +116,7 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
         role=item.role,
         confidence=item.confidence,
         reasons=item.reasons,
+        predictor=item.predictor,
         tokens=figures.tokens,
         load_s=figures.load_s,
         value=item.value,
@@ -152,7 +153,7 @@ def _worth(
             return None
         factor = rules.value_multipliers[role]
         return weighing.unasked(stored, source, figures.tokens, figures.load_s, factor)
-    group = moment.groups[source, role]
+    group = moment.groups[source, whose(role, item.predictor) if item.predictor else role]
     expected = weighing.predicted(stored, source, group, confidence)
     if not figures:
         return None
@@ -171,7 +172,7 @@ def _wasteful(
     worthless = worth is not None and worth.net_s <= 0
     if not moment.predicted or worthless or moment.rules.base[item.role] == Priority.P0:
         return None, ""
-    held = moment.s.learning.held_back((source, item.role.value))
+    held = moment.s.learning.held_back((source, whose(item.role.value, item.predictor)))
     return (None, "") if held is None else (Reason.WASTEFUL, held.words())
 
 

@@ -98,7 +98,7 @@ class Flight:
     survey: Survey | None = None
     """What its source said of it; None: it was not asked, or did not say in time."""
     reason: str = ""
-    role: str = ""
+    whose: str = ""
     """Of the prediction that it was made for; empty: it was not predicted."""
     state: State = State.QUEUED
     source_at: int = 0
@@ -134,8 +134,8 @@ class Flight:
 
     @property
     def group(self) -> Group:
-        """Whose loads ahead it counts with: its source and the role that was predicted."""
-        return self.source.id, self.role
+        """Whose loads ahead it counts with."""
+        return self.source.id, self.whose
 
     @property
     def is_prefetch(self) -> bool:

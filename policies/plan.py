@@ -55,6 +55,8 @@ class Candidate:
     """What its source said of it, before any correction; None: it was not asked, or not in time."""
     worth: Worth | None = None
     """How loading it ahead was weighed; None: thresholds decide, since too little is known yet."""
+    predictor: str = ""
+    """Who was surest of it, where that one has a name."""
 
 
 def candidate_faults(c: Candidate) -> Iterable[str]:

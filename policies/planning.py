@@ -51,6 +51,8 @@ class Merged:
     load_s: float | None = None
     value: float | None = None
     reasons: tuple[str, ...] = ()
+    predictor: str = ""
+    """Who was surest of it."""
 
 
 def merged(predictions: Iterable[Prediction]) -> tuple[Merged, ...]:
@@ -80,7 +82,8 @@ def _merged(key: str, same: Sequence[Prediction]) -> Merged:
     if len(same) == 1:
         (p,) = same
         reasons = (p.reason,) if p.reason else ()
-        return Merged(key, Role(p.role), p.confidence, p.tokens, p.load_s, p.value, reasons)
+        role = Role(p.role)
+        return Merged(key, role, p.confidence, p.tokens, p.load_s, p.value, reasons, p.predictor)
     return Merged(
         key=key,
         role=min((Role(p.role) for p in same), key=_ROLE_ORDER.__getitem__),
@@ -89,6 +92,7 @@ def _merged(key: str, same: Sequence[Prediction]) -> Merged:
         load_s=max((p.load_s for p in same if p.load_s is not None), default=None),
         value=max((p.value for p in same if p.value is not None), default=None),
         reasons=tuple(dict.fromkeys(p.reason for p in same if p.reason)),
+        predictor=max((p.confidence, p.predictor) for p in same)[1],
     )
 
 

@@ -18,6 +18,9 @@ from prefetch_scheduler.policies.keys import key_fault, plain_key
 from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Mode, Priority, Relation, Role, Urgency
 
+MAX_PREDICTOR = 40
+"""Characters of a predictor's name."""
+
 
 @frozen
 class Prediction:
@@ -36,6 +39,10 @@ class Prediction:
     value: float | None = None
     """Replaces confidence times the role's multiplier; 0..1e12."""
     reason: str = ""
+    predictor: str = ""
+    """Who made it, where a host has several: each is believed by what came of its own predictions.
+    At most `MAX_PREDICTOR` printable characters.
+    """
 
 
 @frozen
@@ -118,6 +125,7 @@ def _sound(item: Prediction) -> bool:
         and (tokens is None or 0 <= tokens <= MAX_TOKENS)
         and (load_s is None or 0 <= load_s <= MAX_LOAD_S)
         and (value is None or 0 <= value <= MAX_VALUE)
+        and (item.predictor == "" or not predictor_fault(item.predictor))
         and key_fault(item.key) is None
     )
 
@@ -143,6 +151,16 @@ def prediction_faults(where: str, item: Prediction) -> Iterable[str]:
     reason: object = item.reason  # hosts need not use a type checker
     if not isinstance(reason, str):
         yield f"{where}.reason: {shown(reason)} is not a string"
+    if fault := predictor_fault(item.predictor):
+        yield f"{where}.predictor: {fault}"
+
+
+def predictor_fault(name: object) -> str:
+    """What is wrong with a predictor's name; empty: nothing."""
+    if type(name) is str and len(name) <= MAX_PREDICTOR and name.isprintable():
+        return ""
+    allowed = f"a string of at most {MAX_PREDICTOR} printable characters"
+    return f"{shown(name)} is not a predictor's name: {allowed}"
 
 
 def with_plain_key(item: Prediction) -> Prediction:
