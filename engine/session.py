@@ -96,7 +96,9 @@ class Session(Reads):
     def put(self, key: str, content: Content | str | bytes) -> None:
         """Hand content over: readers get it from now on, without a load.
 
-        A source that can check freshness is asked to confirm it at the first read.
+        A source that can check freshness is asked to confirm it at the first read: of a file that
+        holds something else the file counts, and one that is not there yet is served as it was
+        handed over until it is.
 
         Raises:
             UnknownKind, InvalidPrediction: as for `get`.
