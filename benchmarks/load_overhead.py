@@ -232,7 +232,7 @@ def _steps_once(items: int) -> dict[str, float]:
 
     checked = timed("validate", lambda: checked_predictions(predictions(items)))
     distinct = timed("merge", lambda: merged(checked))
-    moment = Moment.of(s, s.session("s"), Cause.PREDICTION, {})
+    moment = Moment.of(s, s.session("s"), Cause.PREDICTION)
     candidates = timed("candidates", lambda: [candidate(moment, item, None) for item in distinct])
     timed("plan", lambda: make_plan("s", candidates, Terms(), config))
     submit = Submit("s", checked, Terms())
