@@ -16,6 +16,13 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("suite")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--whole-recordings", action="store_true", help="replay recordings to their last session"
+    )
+
+
 PREFIX = "prefetch-"
 PATIENCE_S = 3.0
 

@@ -1,6 +1,8 @@
 """Recorded sessions of real agents: the engine's figures against a count of the recording itself.
 
-The count here is made of plain JSON; of the engine's code it uses nothing.
+The count here is made of plain JSON; of the engine's code it uses nothing. Of long recordings the
+first sessions are replayed; `python -m pytest tests/whole/test_replay_counts.py --whole-recordings`
+replays all.
 """
 
 import gzip
@@ -21,6 +23,8 @@ from prefetch_scheduler.policies.config import Config
 
 DATA = Path(__file__).parents[2] / "benchmarks" / "data"
 RECORDINGS = sorted(DATA.glob("*.jsonl.gz"))
+ACCESSES = 3_000
+"""After so many no further session is replayed."""
 
 
 @define
@@ -126,8 +130,28 @@ def heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> 
     return ear
 
 
+@pytest.fixture
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A recording, or its first sessions."""
+    whole: Path = request.param
+    if request.config.getoption("--whole-recordings"):
+        return whole
+    first = tmp_path / whole.name
+    accesses = 0
+    with gzip.open(whole, "rt", encoding="utf-8") as lines, gzip.open(first, "wt") as kept:
+        for line in lines:
+            event = json.loads(line)["event"]
+            if event == "session" and accesses >= ACCESSES:
+                break
+            accesses += event == "access"
+            kept.write(line)
+    return first
+
+
 @pytest.mark.timeout(240)  # 15,000 accesses of one file, on a machine that may be busy
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.partition(".")[0])
+@pytest.mark.parametrize(
+    "path", RECORDINGS, ids=lambda path: path.name.partition(".")[0], indirect=True
+)
 def test_the_figures_of_a_replay_are_those_of_the_recording(path: Path, heard: Heard) -> None:
     sessions = counted(path)
     run = Run(Config(), [(Part((path,)), scanned(path))], MAX_SPEED)
