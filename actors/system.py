@@ -117,6 +117,8 @@ class ActorSystem:
         self._last_children: tuple[ChildHealth, ...] = ()
         self._slots: list[SlotThreads] = []
         self._threads: list[threading.Thread] = []
+        self._children_told = False
+        """All children have been told to stop, and those that did not hang have ended."""
 
     def address(
         self,
@@ -366,22 +368,25 @@ class ActorSystem:
 
     # ---- stopping --------------------------------------------------------------------------
 
-    def stop(self, timeout: float = 5.0) -> tuple[str, ...]:
-        """Stop everything, in reverse order of starting. May be called again, and from any
-        thread of the engine but the Supervisor's: its own thread is not waited for.
+    def stop(self, timeout: float = 5.0, caller: int | None = None) -> tuple[str, ...]:
+        """Stop everything, in reverse order of starting. May be called again, which finishes what
+        an interrupted call left, and from any thread of the engine: its own is not waited for.
 
         Args:
             timeout: real seconds for all of it.
+            caller: the thread that waits for this one, and is not waited for; None: this one.
 
         Returns:
             The names of threads that did not end: daemons stuck in other people's code.
         """
         end = time.monotonic() + timeout
+        caller = threading.get_ident() if caller is None else caller
         with self._escalating:
-            was, self.state = self.state, State.STOPPED
+            self.state = State.STOPPED
         self._halt.set()
-        if was is not State.STOPPED:
-            self._stop_children(timeout * 0.7)
+        if not self._children_told:
+            self._stop_children(timeout * 0.7, caller)
+            self._children_told = True
         stopped = EngineStopped("the engine has been stopped")
         self.supervisor.tell(Stop(stopped))
         for address in self._addresses():
@@ -389,7 +394,11 @@ class ActorSystem:
         for slots in self._slots:
             slots.stop()
         self.timer.stop(0)
-        return self._join(end)
+        return self._join(end, caller)
+
+    def serves(self, thread: int) -> bool:
+        """Whether the thread of that identifier is an actor's, or the timer's."""
+        return any(t.ident == thread for t in (self.timer.thread, *self._threads))
 
     def forget_threads(self) -> None:
         """In a forked child: none of the threads exists here, so nothing is to be stopped."""
@@ -405,19 +414,17 @@ class ActorSystem:
                 address.ref.actor_stopped.set()
                 pykka.ActorRegistry.unregister(address.ref)
 
-    def _stop_children(self, timeout: float) -> None:
-        if self._supervisor_lives():
+    def _stop_children(self, timeout: float, caller: int) -> None:
+        if self._supervisor_lives() and self.supervisor.owner != caller:
             try:
-                self.supervisor.ask(
-                    StopAll(timeout, threading.get_ident()), timeout=timeout + 0.1 * timeout + 0.1
-                )
+                self.supervisor.ask(StopAll(timeout, caller), timeout=timeout + 0.1 * timeout + 0.1)
                 return
             except Exception:  # whatever it failed on, they are to be stopped
                 logger.exception("the Supervisor does not stop its children")
         for address in reversed(self._addresses()):  # nobody does it in order: last first
             address.tell(Stop(EngineStopped("the engine has been stopped")))
 
-    def _join(self, end: float) -> tuple[str, ...]:
+    def _join(self, end: float, caller: int) -> tuple[str, ...]:
         left: list[str] = []
         idle = [
             t for slots in self._slots for t in slots.threads() if t not in slots.busy_threads()
@@ -425,7 +432,7 @@ class ActorSystem:
         serving = {id(self._thread_of(a)) for a in (self.supervisor, *self._addresses())}
         serving.add(id(self._rebuilder))
         for thread in (self.timer.thread, *self._threads, *idle):
-            if thread is threading.current_thread() or thread.ident is None:
+            if thread.ident in (None, caller) or thread is threading.current_thread():
                 continue
             # Of those left behind none is waited for: they hang.
             behind = thread in self._threads and id(thread) not in serving

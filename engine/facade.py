@@ -17,9 +17,9 @@ from prefetch_scheduler.actors.reply import AsyncReply
 from prefetch_scheduler.engine import events
 from prefetch_scheduler.engine.addresses import Actors
 from prefetch_scheduler.engine.config_file import load_config
+from prefetch_scheduler.engine.ending import Ending
 from prefetch_scheduler.engine.handle import PlanHandle
 from prefetch_scheduler.engine.health import Health, health_of
-from prefetch_scheduler.engine.loops import running_loop
 from prefetch_scheduler.engine.observability.snapshot import MetricsSnapshot, SnapshotTaker
 from prefetch_scheduler.engine.prefetchable import MAX_AGE_S, Functions, Prefetchable, Terms
 from prefetch_scheduler.engine.reads import Reads
@@ -88,10 +88,10 @@ class PrefetchEngine(Reads):
             for word in ("get", "aget", "get_many", "aget_many"):
                 setattr(self, word, getattr(self._default, word))
         self._sessions: dict[str, Session] = {DEFAULT_SESSION: self._default}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may stop what it has interrupted
         self._started = False
         self._stopped = False
-        self._ended = threading.Event()
+        self._ending = Ending(self._end, f"prefetch-{runtime.system.engine_id}-stop")
         self._snapshots = SnapshotTaker(runtime, self.health)
         self._monitor = _monitor_of(self, runtime)
 
@@ -118,33 +118,33 @@ class PrefetchEngine(Reads):
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Stop the actors in order. May be called again; never waits longer than `timeout`.
+        """Stop the actors in order. Never waits longer than `timeout`.
+
+        May be called again: a call waits for what an earlier one began, which goes on also where
+        that call was interrupted.
 
         Args:
             timeout: real seconds. Threads that are stuck in a source's own code by then are left
-                behind as daemons, logged by name. A call beside another one's waits for that.
+                behind as daemons, logged by name.
 
         Raises:
             InvalidPrediction: `timeout` is no number of at least 0; the engine runs on.
         """
         limit = checked_timeout(timeout)
         with self._lock:
-            first, self._stopped = not self._stopped, True
-        if not first:
-            if running_loop() is None:  # else it might block the very code that is waited for
-                self._ended.wait(limit)
-            return
+            self._stopped = True
+        self._ending.run(limit, awaited=self._runtime.system.serves)
+
+    def _end(self, limit: float, caller: int) -> None:
+        """Stop what has been started, without waiting for the caller's thread."""
         deadline = time.monotonic() + limit
         if self._monitor is not None:
             self._monitor.end()
-        try:
-            if self._recorder is not None:
-                self._recorder.close(limit / 2)
-            self._runtime.stop(max(0.0, deadline - time.monotonic()))
-            if self._monitor is not None:  # it may have waited for an answer of the actors
-                self._monitor.stop(max(0.0, deadline - time.monotonic()))
-        finally:
-            self._ended.set()
+        if self._recorder is not None:
+            self._recorder.close(limit / 2)
+        self._runtime.stop(max(0.0, deadline - time.monotonic()), caller)
+        if self._monitor is not None:  # it may have waited for an answer of the actors
+            self._monitor.stop(max(0.0, deadline - time.monotonic()))
 
     async def astart(self) -> Self:
         """As `start`, without blocking the event loop."""

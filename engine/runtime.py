@@ -168,15 +168,20 @@ class Runtime:
     def _named(self, error: str = "") -> dict[str, Any]:
         return log_fields(engine=self.system.engine_id, error=error)
 
-    def stop(self, timeout: float) -> tuple[str, ...]:
-        """Stop all actors; returns the names of threads stuck in other people's code."""
+    def stop(self, timeout: float, caller: int | None = None) -> tuple[str, ...]:
+        """Stop all actors; returns the names of threads stuck in other people's code.
+
+        Args:
+            timeout: real seconds.
+            caller: the thread that waits for this one, and is not waited for; None: this one.
+        """
         if self._state == "forked":
             return ()
         self._state = "stopped"
         self.view.close()
         end = time.monotonic() + timeout
         self.direct.stop(self.stopped_error())
-        left = self.system.stop(timeout)
+        left = self.system.stop(timeout, caller)
         left += self.followers.stop(end)
         self._give_up_handles()
         # Last, so that no load of a pool opens again what has been closed.

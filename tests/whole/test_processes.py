@@ -85,6 +85,80 @@ def test_an_interrupt_while_get_waits_is_the_hosts_and_harms_nobody() -> None:
         assert engine.health().state == "ok"
 
 
+def threads_of(engine: PrefetchEngine) -> list[str]:
+    start = f"prefetch-{engine._runtime.system.engine_id}-"
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(start)]
+
+
+def test_a_stop_that_is_interrupted_is_finished_by_the_next() -> None:
+    host = threading.main_thread().ident
+    assert host is not None
+    assert threading.get_ident() == host
+    entered, interrupted = threading.Event(), threading.Event()
+
+    async def load(_name: str) -> str:
+        entered.set()
+        try:
+            await asyncio.sleep(PATIENCE_S)
+        except asyncio.CancelledError:  # the pool is being stopped, which the host waits for
+            signal.pthread_kill(host, signal.SIGINT)
+            interrupted.wait(PATIENCE_S)
+            raise
+        return "late"
+
+    slow = CallableSource("slow", load, read_only=True)
+    engine = PrefetchEngine(sources=[slow, echo()]).start()
+    engine.get("k:x")
+    engine.submit([Prediction("slow:x", "main_file", 0.95)])
+    assert entered.wait(PATIENCE_S)
+    with pytest.raises(KeyboardInterrupt):
+        engine.stop(PATIENCE_S)
+    interrupted.set()
+    engine.stop(PATIENCE_S)
+    assert threads_of(engine) == []
+    assert pykka.ActorRegistry.get_all() == []
+
+
+def test_stops_in_several_threads_at_once_all_wait_for_the_end() -> None:
+    gate, at_it = threading.Event(), threading.Event()
+    closed: list[str] = []
+
+    class Slow(CallableSource):
+        def close(self) -> None:
+            closed.append("closed")
+            at_it.set()
+            gate.wait(PATIENCE_S)
+
+    engine = PrefetchEngine(sources=[Slow("k", lambda name: name, read_only=True)]).start()
+    left: list[list[str]] = []
+
+    def stop() -> None:
+        engine.stop(PATIENCE_S)
+        left.append(threads_of(engine))
+
+    threads = [threading.Thread(target=stop) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert at_it.wait(PATIENCE_S)
+    engine.stop(0)  # does not wait for them
+    assert left == []
+    gate.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert left == [[], [], []]
+    assert closed == ["closed"]
+
+
+def test_a_stop_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = PrefetchEngine(sources=[echo()]).start()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine._runtime.direct, "stop", lambda _error: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.stop()
+    engine.stop(PATIENCE_S)
+    assert threads_of(engine) == []
+
+
 def test_a_loop_that_is_closed_under_a_waiting_aget_harms_nobody() -> None:
     gate, entered = threading.Event(), threading.Event()
     with PrefetchEngine(sources=[gated(gate, entered), echo()]) as engine:
