@@ -202,8 +202,8 @@ class FileBacked:
 
     def watched(self, name: str) -> tuple[str, ...]:
         """The file's path, and that of the file which it stands for where it is a link."""
-        path = os.path.join(self.root, self.file_of(name))
-        return tuple(dict.fromkeys((path, os.path.realpath(path))))
+        file = self.file_of(name)
+        return tuple(dict.fromkeys((self.folder.prefix + file, self.folder.real(file))))
 
     def stamped(self, name: str, content: Content) -> Content:
         """Content that the host handed over, so stamped that its first read compares it.

@@ -12,7 +12,7 @@ import re
 import stat as stat_module
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from prefetch_scheduler.engine.sources.freshness import FileStamp, stamp_of
 from prefetch_scheduler.policies.errors import ConfigError, ResourceUnavailable
@@ -20,8 +20,8 @@ from prefetch_scheduler.policies.values import frozen
 
 _ODD = re.compile(r"\x00|(?:^|/)\.{0,2}(?:/|\Z)")
 """A NUL, or a part of a path that is empty, `.` or `..`."""
-_RACES = 5
-"""How often a path that changes while it is opened is tried again."""
+_RACES = 16
+"""How often a path that changes between two looks at it is looked at anew."""
 _READS = 6
 _FIRST_PAUSE_S = 0.001
 _CHUNK = 1 << 20
@@ -118,13 +118,24 @@ class RootFolder:
         """
         return os.stat(self.prefix + name)
 
+    def real(self, name: str) -> str:
+        """The path of the file that a normalised name stands for, links followed anywhere.
+
+        Raises:
+            ResourceUnavailable: it changes all the time.
+        """
+        for _ in range(_RACES):
+            with suppress(OSError):  # a link was replaced, or removed, before it could be read
+                return os.path.realpath(self.prefix + name)
+        raise _restless(name)
+
     def resolved(self, name: str) -> str:
         """The name of the file that a normalised name stands for, links followed.
 
         Raises:
-            ResourceUnavailable: a link leads out of the root.
+            ResourceUnavailable: a link leads out of the root, or it changes all the time.
         """
-        real = os.path.realpath(self.prefix + name)
+        real = self.real(name)
         if not real.startswith(self.prefix):
             raise ResourceUnavailable(
                 f"{name!r} leads out of its root folder through a symbolic link; it is not read"
@@ -199,18 +210,20 @@ class RootFolder:
         if not _CAN_WALK:
             return self._open_and_compare(name)
         path = name
+        failed: OSError | None = None
         for _ in range(_RACES):
             try:
                 return self._walk(path.split("/"))
             except OSError as error:
-                # What a link looks like to O_NOFOLLOW; ENOTDIR may also be what it says.
-                if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+                # What a link looks like to O_NOFOLLOW; ENOTDIR may also be what it says. Where a
+                # link led may be gone by now, as it is when another takes its place.
+                links = error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+                if not (links or (error.errno == errno.ENOENT and path != name)):
                     raise
-                resolved = self.resolved(name)
-                if resolved == path:
-                    raise
-                path = resolved
-        raise ResourceUnavailable(f"{name!r}: its path kept changing while it was opened")
+                failed = error
+            # The same path once more may be one that was replaced between two looks.
+            path = self.resolved(name)
+        raise failed or _restless(name)
 
     def _walk(self, parts: list[str]) -> int:
         folder = os.open(self.path, _FLAGS | _DIRECTORY)
@@ -231,10 +244,17 @@ class RootFolder:
 
     def _open_and_compare(self, name: str) -> int:
         """For systems that cannot open relative to a folder: open, then see what was opened."""
+        failed: OSError | None = None
         for _ in range(_RACES):
             path = self.prefix + self.resolved(name)
-            _require_regular(name, os.stat(path))
-            descriptor = _regular(os.open(path, _FLAGS), name)
+            try:
+                _require_regular(name, os.stat(path))
+                descriptor = _regular(os.open(path, _FLAGS), name)
+            except FileNotFoundError as error:
+                if path == self.prefix + name:
+                    raise
+                failed = error  # where a link led is gone, as when another takes its place
+                continue
             try:
                 if self.prefix + self.resolved(name) == path and os.path.samestat(
                     os.fstat(descriptor), os.stat(path)
@@ -244,7 +264,7 @@ class RootFolder:
                 os.close(descriptor)
                 raise
             os.close(descriptor)
-        raise ResourceUnavailable(f"{name!r}: its path kept changing while it was opened")
+        raise failed or _restless(name)
 
 
 def plain_path(path: str) -> str:
@@ -293,6 +313,10 @@ def _read_all(descriptor: int, size: int, limit: int) -> bytes:
         chunks.append(chunk)
         length += len(chunk)
     return b"".join(chunks)
+
+
+def _restless(name: str) -> ResourceUnavailable:
+    return ResourceUnavailable(f"{name!r}: its path kept changing while it was looked at")
 
 
 def _too_large(name: str, size: str, limit: int) -> ResourceUnavailable:

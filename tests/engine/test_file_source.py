@@ -221,6 +221,70 @@ def test_a_folder_that_turns_into_a_link_between_check_and_opening_leaks_nothing
         source.load("src/a.py")
 
 
+@pytest.mark.parametrize("look", ["resolved", "readlink"])
+def test_a_link_and_a_file_that_replace_each_other_are_one_or_the_other(
+    source, root, monkeypatch, look
+):
+    """The name exists at every moment: a link when it is opened, a file a little later."""
+    (root / "name").symlink_to("src/a.py")
+    at, swaps = (source.folder, 3) if look == "resolved" else (os, 2)
+    check = getattr(at, look)
+
+    def swap_then_check(path, **arguments):
+        nonlocal swaps
+        if swaps:
+            (root / "new").write_text("a file")
+            os.replace(root / "new", root / "name")
+        try:
+            return check(path, **arguments)
+        finally:
+            if swaps:
+                swaps -= 1
+                (root / "new").symlink_to("src/a.py")
+                os.replace(root / "new", root / "name")
+
+    monkeypatch.setattr(at, look, swap_then_check)
+    assert source.load("name").value == "print('a')\n"
+    assert swaps < 2  # it was replaced meanwhile
+
+
+def test_a_link_whose_folder_is_gone_is_followed_to_where_it_leads_by_then(
+    source, root, monkeypatch
+):
+    (root / "old").mkdir()
+    (root / "old" / "a.py").write_text("old")
+    (root / "now").symlink_to("old")
+    check = source.folder.resolved
+
+    def check_then_swap(name):
+        found = check(name)
+        if (root / "old").exists():
+            (root / "link").symlink_to("src")
+            os.replace(root / "link", root / "now")
+            (root / "old" / "a.py").unlink()
+            (root / "old").rmdir()
+        return found
+
+    monkeypatch.setattr(source.folder, "resolved", check_then_swap)
+    assert source.load("now/a.py").value == "print('a')\n"
+
+
+def test_what_a_name_stands_for_is_judged_though_its_link_is_replaced_meanwhile(
+    source, root, monkeypatch
+):
+    (root / "name").symlink_to(".env")
+    read = os.readlink
+
+    def replace_then_read(path, **arguments):
+        (root / "new").write_text("a file")
+        os.replace(root / "new", root / "name")
+        return read(path, **arguments)
+
+    monkeypatch.setattr(os, "readlink", replace_then_read)
+    assert source.excluded("name") is None
+    assert source.watched("name") == (str(root.resolve() / "name"),)
+
+
 def test_a_file_above_max_bytes_is_refused_and_says_the_limit(root):
     (root / "big").write_bytes(b"x" * 101)
     with pytest.raises(ResourceUnavailable, match="101 bytes; at most 100"):
