@@ -4,7 +4,6 @@ Each is asked for one load at a time, whenever a slot is free.
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import Protocol
 
 from attrs import field
@@ -19,6 +18,19 @@ LOOK_AHEAD = 100
 """Distinct keys that `oracle` looks ahead."""
 _INSTANT_S = 1e-3
 """Less than this is now: sums of times are not exact."""
+
+
+class Room(Protocol):
+    """What a chooser sees of the cache."""
+
+    def has(self, key: str) -> bool:
+        """Whether a key is resident or under way."""
+
+    def unread(self) -> int:
+        """Prefetched entries under way, or resident and not read yet."""
+
+    def free(self, within_s: float) -> int:
+        """Entries that may come in within so many seconds before one that is unread is given up."""
 
 
 class Chooser(Protocol):
@@ -36,13 +48,12 @@ class Chooser(Protocol):
     def passed(self, place: int) -> None:
         """The event of that number has been applied."""
 
-    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+    def choose(self, elapsed_s: float, cache: "Room") -> str | None:
         """The key to load now, or None.
 
         Args:
             elapsed_s: seconds since the last event.
-            unread: prefetched entries under way, or resident and not read yet.
-            has: whether a key is resident or under way.
+            cache: what it would be loaded into.
         """
 
     def wake_after(self) -> float | None:
@@ -64,8 +75,8 @@ class Nothing:
     def passed(self, place: int) -> None:
         pass
 
-    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
-        del elapsed_s, unread, has
+    def choose(self, elapsed_s: float, cache: Room) -> str | None:
+        del elapsed_s, cache
         return None
 
     def wake_after(self) -> float | None:
@@ -85,11 +96,11 @@ class Everything(Nothing):
     def predicted(self, event: PredictEvent) -> None:
         self._queue = deque(dict.fromkeys(item.key for item in event.items))
 
-    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
-        del elapsed_s, unread
+    def choose(self, elapsed_s: float, cache: Room) -> str | None:
+        del elapsed_s
         while self._queue:
             key = self._queue.popleft()
-            if not has(key):
+            if not cache.has(key):
                 return key
         return None
 
@@ -99,17 +110,16 @@ class Foresight(Nothing):
     """`oracle` and `reachable`: the keys that will be read next, soonest first.
 
     Only those of which the content stays good until then, and no more at a time than the cache
-    keeps unread; so nearly nothing that it loads is wasted.
+    keeps until they are read; so nearly nothing that it loads is wasted.
 
     Args:
         config: of the cache, whose sizes and times bound what is worth loading yet.
-        look_ahead: how many distinct keys it looks ahead; None: to the end.
-        named_only: load only keys that a prediction of the session has named.
+        look_ahead: how many of the next distinct keys it knows; past them, as with 0, only those
+            that a prediction of the session has named.
     """
 
     config: Config = field(kw_only=True)
-    look_ahead: int | None = field(kw_only=True, default=None)
-    named_only: bool = field(kw_only=True, default=False)
+    look_ahead: int = field(kw_only=True, default=0)
     priority: Priority = Priority.P0  # unread ones must outlive those that were read
     _future: Future | None = field(init=False, default=None)
     _named: set[str] = field(init=False, factory=set)
@@ -127,20 +137,26 @@ class Foresight(Nothing):
     def passed(self, place: int) -> None:
         self._place = place
 
-    def choose(self, elapsed_s: float, unread: int, has: Callable[[str], bool]) -> str | None:
+    def choose(self, elapsed_s: float, cache: Room) -> str | None:
         self._wake_after = None
-        if self._future is None or unread >= self._most_unread:
+        if self._future is None:
             return None
-        now = self._future.t(self._place)
+        unbound = cache.unread() < self._most_unread
+        now = self._future.t(self._place) + elapsed_s
+        others = 0
         for number, (use, good) in enumerate(self._future.uses(self._place)):
-            if number == self.look_ahead:
-                return None
-            if not good or (self.named_only and use.key not in self._named) or has(use.key):
+            if cache.has(use.key):
                 continue
-            early = use.t - now - elapsed_s - self._longest_unread_s
-            if early <= _INSTANT_S:
+            if not good or not (number < self.look_ahead or use.key in self._named):
+                others += 1  # they come in by being read, before those after them are
+                continue
+            ahead = use.t - now
+            early = ahead - self._longest_unread_s
+            if early <= _INSTANT_S and (unbound or cache.free(ahead - _INSTANT_S) > others):
                 return use.key
-            self._wake_after = elapsed_s + early  # those after it are read later still
+            # Those after it are read later still.
+            later = [limit for limit in self._limits if ahead - limit > _INSTANT_S]
+            self._wake_after = elapsed_s + ahead - max(later) if later else None
             return None
         return None
 
@@ -149,9 +165,16 @@ class Foresight(Nothing):
 
     @property
     def _most_unread(self) -> int:
+        """What the cache keeps unread whatever comes in; it keeps more while it is not full."""
         config = self.config
         sizes = config.hot_cache_size + config.warm_cache_size + config.cold_cache_size
         return max(1, int(config.cache.unread_share * sizes))
+
+    @property
+    def _limits(self) -> tuple[float, ...]:
+        """Seconds before its next read at which a key may have become worth loading."""
+        rules = self.config.cache
+        return rules.hot_ttl_s, rules.warm_ttl_s, self._longest_unread_s
 
     @property
     def _longest_unread_s(self) -> float:

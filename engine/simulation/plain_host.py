@@ -197,7 +197,7 @@ class PlainHost:
         self._wake = _NEVER
         while self._prefetching < self.config.max_concurrent_fetches:
             elapsed = self.now - self._event_at
-            key = self.chooser.choose(elapsed, len(self._open), self._has)
+            key = self.chooser.choose(elapsed, self)
             if key is None:
                 after = self.chooser.wake_after()
                 if after is not None:
@@ -205,8 +205,27 @@ class PlainHost:
                 return
             self._start(key, prefetch=True)
 
-    def _has(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
+        """See `Room`; what the cache did not keep is not loaded again at once."""
         return key in self.view or key in self._running or key in self._tried
+
+    def unread(self) -> int:
+        """See `Room`."""
+        return len(self._open)
+
+    def free(self, within_s: float) -> int:
+        """See `Room`: what leaves hot goes to warm, and what leaves that to cold, when they are
+        full or after some time.
+        """
+        config, rules = self.config, self.config.cache
+        if rules.max_tokens or rules.max_bytes:
+            return 0
+        layers = self.layers.snapshot()
+        held = layers.warm.entries + layers.cold.entries + len(self._running)
+        if within_s > rules.hot_ttl_s:
+            held += layers.hot.entries
+        lasting = config.cold_cache_size
+        return lasting + (config.warm_cache_size if within_s <= rules.warm_ttl_s else 0) - held
 
     def _start(self, key: str, *, prefetch: bool) -> _Load:
         assert self._loads is not None

@@ -47,7 +47,7 @@ POLICIES: dict[str, MakeHost] = {
     BASE: lambda config, _: PlainHost(config, Nothing()),
     "everything": lambda config, _: PlainHost(config, Everything()),
     "specification": _engine(PolicyName.SPECIFICATION),
-    "reachable": lambda config, _: PlainHost(config, Foresight(config=config, named_only=True)),
+    "reachable": lambda config, _: PlainHost(config, Foresight(config=config)),
     "oracle": lambda config, _: PlainHost(config, Foresight(config=config, look_ahead=LOOK_AHEAD)),
     SHIPPED: EngineHost,
 }

@@ -324,6 +324,28 @@ def test_knowing_the_future_hides_no_less_and_wastes_nothing(number):
         assert figures(name, whole)["tokens_wasted"] == 0
 
 
+@pytest.mark.parametrize("later", [20.0, 100.0, 400.0, 1000.0])
+@pytest.mark.parametrize(("named", "read_before"), [(35, 0), (60, 0), (140, 10), (200, 0)])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_knowing_the_future_is_a_bound_also_for_what_is_read_long_after_it_was_predicted(
+    named, read_before, later, backwards
+):
+    """More than the share of unread entries, which the cache keeps all the same until it is full."""
+    keys = [f"file:{n}" for n in range(named)]
+    first = (AccessEvent(0.1 * n, f"file:first{n}", 0.1, 10) for n in range(read_before))
+    burst = (
+        AccessEvent(later + 0.001 * n, key, 1.0, 10)
+        for n, key in enumerate(reversed(keys) if backwards else keys)
+    )
+    whole = session(*first, PredictEvent(1.0, tuple(item(key) for key in keys)), *burst)
+    hidden = {
+        name: figures(name, whole)["hidden_fraction"]
+        for name in ("everything", "reachable", "oracle")
+    }
+    assert hidden["oracle"] >= hidden["reachable"] - 1e-9
+    assert hidden["reachable"] >= hidden["everything"] - 1e-9
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_prefetch_has_ended_once_its_session_has(policy):
     play = PolicyRun.of(policy, Setting(), KINDS)
