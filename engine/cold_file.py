@@ -198,6 +198,22 @@ class ColdFile:
         for stored, record in self._db.execute("SELECT stored, record FROM entries ORDER BY seq"):
             yield _text(stored), record
 
+    def check(self) -> None:
+        """Look whether it is still there; costs one `stat`.
+
+        Raises:
+            ColdUnusable: what is written would be lost: its name stands for another file by now,
+                or for none.
+        """
+        try:
+            found = os.lstat(self.path)
+        except FileNotFoundError:
+            raise ColdUnusable("it was deleted while it was in use") from None
+        except OSError as error:
+            raise ColdUnusable(f"it cannot be found any more: {error}") from error
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise ColdUnusable("another file was put in its place while it was in use")
+
     def write(self, changes: Mapping[str, bytes | None], *, wipe: bool = False) -> None:
         """Carry out changes at once or not at all: a record, or None to remove the entry.
 

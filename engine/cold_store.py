@@ -40,6 +40,10 @@ GATHER_S = 0.05
 """Real seconds for which changes are gathered before they are written together."""
 OPEN_S = 5.0
 """Real seconds for which the engine's start waits for the file."""
+CHECK_S = 10.0
+"""Real seconds after which it is looked whether the file is still there, though nothing is to be
+written.
+"""
 MAX_PENDING = 4096
 """Entries that may wait to be written."""
 MAX_PENDING_BYTES = 64 << 20
@@ -203,7 +207,7 @@ class ColdStore(FollowerThread):
             self._bring_back(file)
             self._state = ColdState.RUNNING
             while not self._ending.is_set():
-                self._work.wait()
+                self._work.wait(CHECK_S)
                 self._ending.wait(GATHER_S)
                 self._write(file)
             self._write(file)
@@ -297,6 +301,7 @@ class ColdStore(FollowerThread):
     # ---- writing --------------------------------------------------------------------------------
 
     def _write(self, file: ColdFile) -> None:
+        file.check()
         self._work.clear()
         with self._lock:
             pending, self._pending, self._pending_bytes = self._pending, {}, 0

@@ -125,6 +125,37 @@ def test_what_its_source_can_check_comes_back_in_cold_and_is_no_prefetch(host: H
     assert host.kept() == ["aged:x", "file:a.txt", "versioned:x"]
 
 
+@pytest.mark.parametrize("then", ["written", "idle"])
+@pytest.mark.parametrize("what", ["deleted", "put in its place"])
+def test_a_file_that_is_taken_away_is_done_without_and_said_so_once(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    then: str,
+    what: str,
+) -> None:
+    if then == "idle":
+        monkeypatch.setattr(cold_store, "CHECK_S", 0.01)
+    (host.root / "a.txt").write_text("text of a")
+    with host.engine() as engine:
+        engine.get("versioned:x")
+        restored(engine)
+        if what == "deleted":
+            host.path.unlink()
+        else:
+            (host.root / "other").write_text("another's")
+            os.replace(host.root / "other", host.path)
+        if then == "written":
+            assert engine.get("file:a.txt").value == "text of a"
+        wait_for(lambda: engine.health().cold_store != "sqlite")
+        assert "memory" in engine.health().cold_store
+        assert engine.get("versioned:x").layer is not None
+    said = [record.getMessage() for record in caplog.records if record.name.endswith(".cold")]
+    assert len(said) == 1
+    assert what in said[0]
+    assert host.path.exists() is (what != "deleted")
+
+
 def test_what_has_changed_meanwhile_is_loaded_anew(host: Host) -> None:
     (host.root / "a.txt").write_text("old!")
     with host.engine() as engine:

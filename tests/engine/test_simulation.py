@@ -330,7 +330,7 @@ def test_knowing_the_future_hides_no_less_and_wastes_nothing(number):
 def test_knowing_the_future_is_a_bound_also_for_what_is_read_long_after_it_was_predicted(
     named, read_before, later, backwards
 ):
-    """More than the share of unread entries, which the cache keeps all the same until it is full."""
+    """More than the share of unread entries: the cache keeps them all the same until it is full."""
     keys = [f"file:{n}" for n in range(named)]
     first = (AccessEvent(0.1 * n, f"file:first{n}", 0.1, 10) for n in range(read_before))
     burst = (
