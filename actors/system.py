@@ -396,9 +396,10 @@ class ActorSystem:
         self.timer.stop(0)
         return self._join(end, caller)
 
-    def serves(self, thread: int) -> bool:
-        """Whether the thread of that identifier is an actor's, or the timer's."""
-        return any(t.ident == thread for t in (self.timer.thread, *self._threads))
+    def runs_caller(self) -> bool:
+        """Whether the calling thread is an actor's, or the timer's."""
+        me = threading.current_thread()  # and no identifier: those of threads that ended come again
+        return me is self.timer.thread or me in self._threads
 
     def forget_threads(self) -> None:
         """In a forked child: none of the threads exists here, so nothing is to be stopped."""

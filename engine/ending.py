@@ -13,7 +13,7 @@ class _Attempt:
     """One run of the work, in a thread of its own."""
 
     def __init__(self, run: Callable[["_Attempt", float], None], name: str, limit_s: float) -> None:
-        self.caller = threading.get_ident()
+        self.caller = threading.current_thread()
         self.done = threading.Event()
         self.error: BaseException | None = None
         self.turn: list[None] = [None]  # held by who does the work: popping is atomic
@@ -39,26 +39,26 @@ class Ending:
         self._lock = threading.RLock()  # a handler may interrupt a call in its own thread
         self._attempt: _Attempt | None = None
 
-    def run(self, limit_s: float, *, awaited: Callable[[int], bool]) -> None:
+    def run(self, limit_s: float, *, awaited: Callable[[], bool]) -> None:
         """Begin, unless an earlier call has, and wait until the work is done.
 
         Args:
             limit_s: real seconds to wait, and for the work where this call begins it.
-            awaited: whether the work waits for the thread of that identifier. Such a thread, and
-                one with a running event loop, does not wait for a work that another began: it may
-                be the very one that the work waits for.
+            awaited: whether the work waits for the calling thread. Such a thread, and one with a
+                running event loop, does not wait for a work that another began: it may be the very
+                one that the work waits for.
 
         Raises:
             BaseException: what the work raised.
         """
-        me = threading.get_ident()
         with self._lock:
             attempt = self._attempt
             if attempt is None or (attempt.done.is_set() and attempt.error is not None):
                 attempt = self._attempt = _Attempt(self._run, self._name, limit_s)
             if attempt.thread.ident is None:  # also where an earlier call was interrupted here
                 self._start(attempt, limit_s)
-        if attempt.caller != me and (running_loop() is not None or awaited(me)):
+        first = attempt.caller is threading.current_thread()
+        if not first and (running_loop() is not None or awaited()):
             return
         if attempt.done.wait(limit_s + CLOSING_S) and attempt.thread.ident is not None:
             attempt.thread.join(CLOSING_S)
@@ -77,7 +77,7 @@ class Ending:
         except IndexError:
             return
         try:
-            self._work(limit_s, attempt.caller)
+            self._work(limit_s, attempt.caller.ident or 0)
         except BaseException as error:  # noqa: BLE001 - handed over to who waits
             attempt.error = error
         finally:

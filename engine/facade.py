@@ -133,7 +133,7 @@ class PrefetchEngine(Reads):
         limit = checked_timeout(timeout)
         with self._lock:
             self._stopped = True
-        self._ending.run(limit, awaited=self._runtime.system.serves)
+        self._ending.run(limit, awaited=self._runtime.system.runs_caller)
 
     def _end(self, limit: float, caller: int) -> None:
         """Stop what has been started, without waiting for the caller's thread."""
@@ -361,7 +361,9 @@ class PrefetchEngine(Reads):
 
         Raises:
             TypeError: `callback` is no plain function; nothing would await an async one.
+            EngineStopped, EngineFailed: the engine has ended: nothing would ever be told.
         """
+        self._runtime.check_not_ended()
         return self._runtime.subscribers.subscribe(callback)
 
     def recorded(self) -> "Recorded | None":

@@ -24,6 +24,7 @@ from prefetch_scheduler.engine.recording_events import (
 )
 from prefetch_scheduler.policies.errors import InvalidPrediction, PrefetchError
 from prefetch_scheduler.policies.prediction import Constraints
+from prefetch_scheduler.policies.yaml_text import printable
 
 __all__ = [
     "AccessEvent",
@@ -165,6 +166,15 @@ def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a finite number")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{printable(twice[:80])}: given more than once in one object")
+    return found
+
+
 def parse_event(text: str) -> RecordedEvent:
     """The event of one line. Fields that the format does not know are ignored.
 
@@ -172,7 +182,7 @@ def parse_event(text: str) -> RecordedEvent:
         ValueError: the line does not fit; one line of the message for each fault.
     """
     try:
-        fields = json.loads(text, parse_constant=_refuse_constant)
+        fields = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:

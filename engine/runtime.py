@@ -242,6 +242,11 @@ class Runtime:
             return
         raise self.stopped_error()
 
+    def check_not_ended(self) -> None:
+        """Raise where the engine runs no more, here; before it was started is in order."""
+        if self._state != "new":
+            self.check_running()
+
     def stopped_error(self) -> PrefetchError:
         if self.failure is not None:
             return EngineFailed(f"the engine failed: {self.failure}; start another one")

@@ -164,6 +164,12 @@ GOOD = CONTRACT.splitlines()
         ),
         (4, '{"event":"session","t":0,"id":"b"}', "begins before session 'one' has ended"),
         (4, "[" * 100_000, "nested too deeply"),
+        (3, '{"event":"end","t":1,"event":"end"}', "event: given more than once in one object"),
+        (
+            3,
+            '{"event":"predict","t":1,"items":[{"key":"a:b","key":"a:c"}]}',
+            "key: given more than once in one object",
+        ),
     ],
 )
 def test_a_line_that_does_not_fit_is_an_error_with_its_number(tmp_path, at, line, says):

@@ -394,6 +394,7 @@ def test_an_unknown_kind_is_an_error_for_readers_and_skipped_in_a_plan(engine: P
 
 def test_an_engine_starts_once_and_stops_more_than_once(root: Path):
     engine = PrefetchEngine(sources=[FileSource(root)])
+    engine.subscribe(lambda _: None)  # in good time for the first event
     with pytest.raises(EngineStopped, match="not started"):
         engine.get("file:a.py")
     engine.start()
@@ -407,6 +408,7 @@ def test_an_engine_starts_once_and_stops_more_than_once(root: Path):
         engine.report,
         engine.start,
         lambda: engine.trigger(SessionStarted()),
+        lambda: engine.subscribe(print),
     ):
         with pytest.raises(EngineStopped, match="stopped"):
             use()

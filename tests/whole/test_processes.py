@@ -199,6 +199,7 @@ if child == 0:
             lambda: engine.peek("k:before"),
             engine.report,
             lambda: engine.session("s"),
+            lambda: engine.subscribe(print),
             lambda: engine.planner.ask(object()),
         ):
             try:
