@@ -67,6 +67,8 @@ class Home:
     incarnation: int = 1
     register_thread: Callable[[threading.Thread], None] = field(default=lambda _: None)
     """Told of its thread, so that whoever stops the engine can join it."""
+    left_behind: Callable[[str], None] = field(default=lambda _: None)
+    """Told by name of each task that did not end when its actor was stopped."""
     pulse: Pulse = field(factory=Pulse)
     """By which its watcher sees that it takes messages."""
 

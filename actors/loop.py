@@ -58,6 +58,10 @@ class LoopActor(EngineActor):
     def on_posted(self, event: Any) -> None:
         """Handle an event that was posted; guarded and batched as messages are."""
 
+    def task_name(self, task: asyncio.Task[Any]) -> str:
+        """What a task that is left behind is called."""
+        return task.get_name()
+
     def after_loop_made(self) -> None:
         """The loop exists now, and does not run yet."""
 
@@ -171,7 +175,28 @@ class LoopActor(EngineActor):
             if tasks:
                 self.loop.run_until_complete(asyncio.wait(tasks, timeout=GRACE_S))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self._leave(asyncio.all_tasks(self.loop))
         except BaseException:  # a source's own tasks; the actor ends all the same
             logger.exception("%s: its tasks did not end cleanly", self.home.role)
         finally:
             self.loop.close()
+
+    def _leave(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Tasks that ignored their cancellation: they never run again."""
+        if not tasks:
+            return
+        self.loop.set_exception_handler(_left_before)
+        names = sorted(map(self.task_name, tasks))
+        if self._ended_well:
+            for name in names:
+                self.home.left_behind(name)
+        else:
+            text = "%s: tasks ignored their cancellation and are left behind: %s"
+            logger.warning(text, self.home.role, ", ".join(names))
+
+
+def _left_before(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """That a task was destroyed without having ended has been said already, in clearer words."""
+    task = context.get("task")
+    if not (isinstance(task, asyncio.Task) and not task.done()):
+        loop.default_exception_handler(context)

@@ -89,7 +89,12 @@ class LoopLoads:
     def culprit(loop: asyncio.AbstractEventLoop | None) -> int | None:
         """The source whose coroutine a loop that hangs is in, if it is in one. Any thread."""
         task = asyncio.current_task(loop) if loop is not None else None
-        name = task.get_name() if task is not None else ""
+        return None if task is None else LoopLoads.source_of(task)
+
+    @staticmethod
+    def source_of(task: asyncio.Task[Any]) -> int | None:
+        """The source of whose loads a task is; None: of none."""
+        name = task.get_name()
         number = name.removeprefix(_LOAD_TASK)
         return int(number) if number != name and number.isdigit() else None
 

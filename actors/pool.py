@@ -220,6 +220,10 @@ class FetcherPool(LoopActor):
         """The source whose coroutine a loop that hangs is in, if it is in one. Any thread."""
         return LoopLoads.culprit(loop)
 
+    def task_name(self, task: asyncio.Task[Any]) -> str:
+        source = LoopLoads.source_of(task)
+        return task.get_name() if source is None else self._name(source)
+
     # ---- effects ---------------------------------------------------------------------------
 
     def _apply(self, effects: list[PoolEffect]) -> None:

@@ -8,6 +8,7 @@ cool-down it is built once more under the same addresses. Failing again too soon
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum, auto
 from typing import Any
@@ -117,6 +118,7 @@ class ActorSystem:
         self._last_children: tuple[ChildHealth, ...] = ()
         self._slots: list[SlotThreads] = []
         self._threads: list[threading.Thread] = []
+        self._left_tasks: list[str] = []
         self._children_told = False
         """All children have been told to stop, and those that did not hang have ended."""
 
@@ -153,6 +155,7 @@ class ActorSystem:
             supervisor=self.supervisor if supervised else None,
             incarnation=incarnation,
             register_thread=self._register,
+            left_behind=self._left_tasks.append,
         )
 
     # ---- starting --------------------------------------------------------------------------
@@ -366,6 +369,10 @@ class ActorSystem:
         """Names of the slot threads that are in a source's own code now."""
         return tuple(t.name for slots in self._slots for t in slots.busy_threads())
 
+    def left_tasks(self) -> dict[str, int]:
+        """Source -> its loads that ignored their cancellation when the system was stopped."""
+        return dict(Counter(self._left_tasks))
+
     # ---- stopping --------------------------------------------------------------------------
 
     def stop(self, timeout: float = 5.0, caller: int | None = None) -> tuple[str, ...]:
@@ -377,7 +384,8 @@ class ActorSystem:
             caller: the thread that waits for this one, and is not waited for; None: this one.
 
         Returns:
-            The names of threads that did not end: daemons stuck in other people's code.
+            The names of threads that did not end, daemons stuck in other people's code, and of
+            tasks that ignored their cancellation.
         """
         end = time.monotonic() + timeout
         caller = threading.get_ident() if caller is None else caller
@@ -440,7 +448,8 @@ class ActorSystem:
             thread.join(0.01 if behind else max(0.0, end - time.monotonic()))
             if thread.is_alive():
                 left.append(thread.name)
-        return (*left, *self.stuck_threads())
+        tasks = (f"prefetch-{self.engine_id}-task:{name}" for name in self._left_tasks)
+        return (*left, *self.stuck_threads(), *tasks)
 
     def _thread_of(self, address: Address) -> threading.Thread | None:
         return next((t for t in self._threads if t.ident == address.owner and t.is_alive()), None)

@@ -28,7 +28,8 @@ class Health:
     predictions that wait to be planned, `waiting-p0` and so on the loads that wait for a slot. P0
     to P2 share one bound."""
     stuck_loads: Mapping[str, int]
-    """Source -> loads that are past their time and have not ended."""
+    """Source -> loads that are past their time and have not ended; of a stopped engine, those that
+    ignored their cancellation."""
     stuck_threads: tuple[str, ...]
     """Threads that are in a source's own code now."""
     dead_letters: Mapping[str, int]
@@ -60,7 +61,8 @@ def health_of(runtime: "Runtime", *, started: bool, stopped: bool) -> Health:
     """Look at every actor and queue. Never raises, and waits at most a second or two."""
     if not started or stopped or not runtime.running:
         why = str(runtime.stopped_error())
-        return Health("failed", why, (), {}, {}, runtime.system.stuck_threads(), {})
+        system = runtime.system
+        return Health("failed", why, (), {}, system.left_tasks(), system.stuck_threads(), {})
     tree = runtime.system.health()
     status = runtime.planner_status()
     addresses = (runtime.planner, runtime.cache, runtime.metrics, *runtime.pools.values())

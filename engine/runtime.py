@@ -169,7 +169,7 @@ class Runtime:
         return log_fields(engine=self.system.engine_id, error=error)
 
     def stop(self, timeout: float, caller: int | None = None) -> tuple[str, ...]:
-        """Stop all actors; returns the names of threads stuck in other people's code.
+        """Stop all actors; returns the names of threads and tasks stuck in other people's code.
 
         Args:
             timeout: real seconds.
@@ -187,7 +187,8 @@ class Runtime:
         # Last, so that no load of a pool opens again what has been closed.
         left = (*left, *self.sources.close(end))
         if left:
-            logger.warning("threads that did not end: %s", ", ".join(left), extra=self._named())
+            text = "threads and tasks that did not end: %s"
+            logger.warning(text, ", ".join(left), extra=self._named())
         logger.info("%s has stopped", self.system.engine_id, extra=self._named())
         return left
 

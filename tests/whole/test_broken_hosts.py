@@ -237,10 +237,10 @@ def test_a_second_stop_waits_for_the_first(engine: PrefetchEngine, monkeypatch):
     begun, gate = threading.Event(), threading.Event()
     stop = engine._runtime.stop
 
-    def slow(timeout: float) -> tuple[str, ...]:
+    def slow(timeout: float, caller: int) -> tuple[str, ...]:
         begun.set()
         assert gate.wait(10)
-        return stop(timeout)
+        return stop(timeout, caller)
 
     monkeypatch.setattr(engine._runtime, "stop", slow)
     first = threading.Thread(target=engine.stop)

@@ -159,6 +159,32 @@ def test_a_stop_that_failed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     assert threads_of(engine) == []
 
 
+def test_a_load_that_ignores_its_cancellation_is_named_and_counted_once_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    entered = threading.Event()
+
+    async def load(_name: str) -> str:
+        while True:
+            entered.set()
+            try:
+                await asyncio.sleep(PATIENCE_S)
+            except asyncio.CancelledError:
+                continue
+
+    engine = PrefetchEngine(sources=[CallableSource("deaf", load, read_only=True)]).start()
+    engine.submit([Prediction("deaf:x", "main_file", 0.95)])
+    assert entered.wait(PATIENCE_S)
+    engine.stop(PATIENCE_S)
+    gc.collect()
+    assert threads_of(engine) == []
+    assert engine.health().stuck_loads == {"deaf": 1}
+    said = [record.getMessage() for record in caplog.records if record.levelname != "INFO"]
+    (line,) = (text for text in said if "did not end" in text)
+    assert line.endswith("-task:deaf")
+    assert not any("destroyed" in text for text in said)
+
+
 def test_a_loop_that_is_closed_under_a_waiting_aget_harms_nobody() -> None:
     gate, entered = threading.Event(), threading.Event()
     with PrefetchEngine(sources=[gated(gate, entered), echo()]) as engine:
