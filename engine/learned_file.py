@@ -17,7 +17,7 @@ from typing import Any
 logger = logging.getLogger("prefetch_scheduler.learned")
 
 FORMAT = "prefetch-scheduler learned"
-VERSION = 1
+VERSION = 2
 """Raised with every change of the form; files of other versions are set aside."""
 MOST_BYTES = 16 << 20
 SUFFIX = ".learned.json"

@@ -1,8 +1,8 @@
 """What stated confidences were worth: how often what was predicted so was really read.
 
-Counts are kept for each source and role, in ten bins of the stated confidence, and faded so that
-a predictor may become better or worse. A bin with few outcomes leans on the same bin of all
-groups together, and that one on what was stated: two levels of a Beta prior.
+Counts are kept for each source, role and named predictor, in bins of the stated confidence, and
+faded so that a predictor may become better or worse. A bin with few outcomes leans on the same bin
+of all groups together, and that one on what was stated: two levels of a Beta prior.
 """
 
 from collections import OrderedDict
@@ -10,9 +10,14 @@ from math import exp, log
 
 from attrs import field
 
+from prefetch_scheduler.policies.prediction import predictor_fault
 from prefetch_scheduler.policies.values import define, frozen
+from prefetch_scheduler.policies.vocabulary import Role
 
-BINS = 10
+_ROLES = frozenset(Role)
+
+BINS = 20
+"""So many that predictors whose confidences are close together are told apart."""
 PRIOR = 10.0
 """Outcomes that a prior counts for."""
 MEMORY = 400.0
@@ -29,6 +34,12 @@ Group = tuple[int, str]
 def whose(role: str, predictor: str) -> str:
     """The second part of a group."""
     return f"{role} by {predictor}" if predictor else role
+
+
+def is_whose(text: str) -> bool:
+    """Whether that is what `whose` may have given."""
+    role, _, predictor = text.partition(" by ")
+    return role in _ROLES and not predictor_fault(predictor)
 
 
 @define

@@ -11,14 +11,13 @@ from typing import Any
 
 from attrs import field
 
-from prefetch_scheduler.policies.calibration import BINS, Calibration
+from prefetch_scheduler.policies.calibration import BINS, Calibration, is_whose
 from prefetch_scheduler.policies.estimates import SECONDS_FLOOR, TOKENS_FLOOR, Estimator
 from prefetch_scheduler.policies.expectations import Why
 from prefetch_scheduler.policies.learning import LEAD_MEMORY, Lead, Learning
 from prefetch_scheduler.policies.quantiles import SHARES, Quantiles
 from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, ReadModel
 from prefetch_scheduler.policies.values import define
-from prefetch_scheduler.policies.vocabulary import Role
 from prefetch_scheduler.policies.waste_size import FIGURES, WasteSize
 from prefetch_scheduler.policies.wasteful import LONGEST_PAUSE
 
@@ -132,12 +131,12 @@ class _Reading:
             known = self.models.setdefault((Why[why.upper()], number), ReadModel())
             known.waste = WasteSize.from_plain(_numbers(sizes, FIGURES, place))
         for role, bins in _mapping(figures.get("roles", {}), f"{where}.roles").items():
-            if role not in set(Role):
+            if not is_whose(role):
                 raise ValueError(f"{where}.roles: {role!r:.40} is no role")
             place = f"{where}.roles.{role}"
             self.calibration.recall((number, role), _numbers(bins, 3 * BINS, place), place)
         for role, breaker in _mapping(figures.get("breakers", {}), f"{where}.breakers").items():
-            if role and role not in set(Role):
+            if role and not is_whose(role):
                 raise ValueError(f"{where}.breakers: {role!r:.40} is no role")
             kept = _numbers(breaker, 3, f"{where}.breakers.{role}")
             if kept[1] > kept[0] or kept[2] > LONGEST_PAUSE:

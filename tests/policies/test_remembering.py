@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefetch_scheduler.policies.calibration import whose
 from prefetch_scheduler.policies.config import Config, Speculation
 from prefetch_scheduler.policies.estimates import Estimator
 from prefetch_scheduler.policies.learning import Learning
@@ -26,7 +27,7 @@ def experienced() -> tuple[Learning, Estimator]:
         for number in range(5):
             key, role = f"{SECRET}{number}", Role.TEST_FILE if number % 2 else Role.RELATED_FILE
             moment = learning.moment(f"s{session}", float(session))
-            group = (3, role)
+            group = (3, whose(role.value, "ranker" if number == 3 else ""))
             expected = moment.predicted(key, 3, group, 0.7)
             moment.worth(expected, group, 0.7, 500, 0.2, 1.0)
             estimator.observe(
