@@ -1,7 +1,7 @@
 """An engine under high load for a quarter of an hour: `python -m benchmarks.soak`.
 
-Options: `--minutes 15`, `--warm-up 20` (minutes of the same load before the first sample: until then
-the engine's bounded tables fill, and the allocator's memory with the holes that changing them
+Options: `--minutes 15`, `--warm-up 20` (minutes of the same load before the first sample: until
+then the engine's bounded tables fill, and the allocator's memory with the holes that changing them
 leaves; what rises after that would rise for weeks).
 
 Readers, submits, changes of context, edits, sessions that come and go, sources that fail or hang
