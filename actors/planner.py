@@ -432,7 +432,7 @@ class Planner(EngineActor):
                 self._answer_asked(effect.ticket, effect)
             case Answer():
                 self._kept.answered(effect.ticket)
-                effect.ticket.set(evolve(effect, ticket=None))  # see `_answer_asked`
+                effect.ticket.set(evolve(effect, ticket=None))  # no ring: see `_answer_asked`
             case Retry(counted=counted, session=session, key=key):
                 self._kept.answered(effect.ticket)
                 late = effect.ticket.set(evolve(effect, ticket=None)) is False

@@ -95,8 +95,8 @@ class Host:
             for key in before:
                 session.get(key, timeout=5)
                 self.reads += 1
-            before = pick.sample(sorted(keys), len(keys) // 2)  # read a little later, so that
-            # loading them ahead pays
+            # Read in the next turn, so that loading them ahead pays.
+            before = pick.sample(sorted(keys), len(keys) // 2)
             if turn % 20 == 0:
                 session.trigger(ContextChanged(f"context {turn}"))
             if turn % 40 == 0:  # so that the latest ended ones are soon as many as are kept
