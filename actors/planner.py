@@ -351,8 +351,9 @@ class Planner(EngineActor):
     def _signed(self, effect: ToPool) -> ToPool:
         """Fetches and permits name their sender as of now: credits hold for one incarnation."""
         match effect.command:
-            case Fetch(requests, start):
-                return ToPool(effect.pool, Fetch(requests, start, self._senders[effect.pool]))
+            case Fetch(requests, start, standby=standby):
+                by = self._senders[effect.pool]
+                return ToPool(effect.pool, Fetch(requests, start, by, standby))
             case Permit(count):
                 return ToPool(effect.pool, Permit(count, self._senders[effect.pool]))
             case _:

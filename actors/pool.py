@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from functools import partial
+from time import monotonic
 from typing import Any, assert_never
 
 from prefetch_scheduler.actors.asides import Asides
@@ -59,6 +60,8 @@ SURVEY_LIMIT_S = 0.04
 """Real seconds for a source's estimates; a little less than a plan waits for them."""
 EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
+HELD_S = 0.001
+"""Real seconds for which a report may wait for what follows it at once."""
 _RETRY_S = 0.05
 
 
@@ -109,6 +112,8 @@ class FetcherPool(LoopActor):
         self._in_loop = LoopLoads(self._load, self._ended_in_loop)
         self._just_begun = False
         """Whether loads are in the loop that have not had their first step."""
+        self._held_since: float | None = None
+        """Since when a report waits for the first steps of loads that have begun; real seconds."""
         self._unsent: list[PoolReport | UnderWay] = []
         self._expanded: list[Expanded] = []
         self._retrying = False
@@ -167,15 +172,16 @@ class FetcherPool(LoopActor):
         if self._permits:
             permit, self._permits = Permit(self._permits), 0
             self._apply(self._machine.handle(permit, self.now))
-        self._apply(self._machine.effects())
+        self._apply(self._machine.effects(self.now))
         begun = self._in_loop.begin(self.loop)
         if begun is not None:
             self._just_begun = True
             self.soon(partial(self._first_steps_made, begun))
         if self.inbox.empty():
             self._machine.nothing_ahead()
-        if self._just_begun and self._only_begun():
+        if self._just_begun and (self._only_begun() or self._goes_on()):
             return
+        self._held_since = None
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
             if self.abandoned:
@@ -201,6 +207,15 @@ class FetcherPool(LoopActor):
             if not all(type(item) is Started for item in report.reports):
                 return False
         return not self.actor_stopped.is_set()
+
+    def _goes_on(self) -> bool:
+        """Whether more ends in this very turn: what an async source has at hand is one load after
+        the other, each in the slot of the one before. One report tells all, unless it takes long.
+        """
+        now = monotonic()
+        if self._held_since is None:
+            self._held_since = now
+        return now - self._held_since < HELD_S and not self.actor_stopped.is_set()
 
     def _first_steps_made(self, begun: Group) -> None:
         self._just_begun = False

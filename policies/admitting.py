@@ -8,7 +8,6 @@ from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.plan import Plan, PlanItem
 from prefetch_scheduler.policies.planner_events import Shed, ToCache, ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
-from prefetch_scheduler.policies.pool_events import Withdraw
 from prefetch_scheduler.policies.sessions import (
     PendingPlan,
     PlanState,
@@ -157,9 +156,8 @@ def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
         if flight.pool is not Pool.DEMAND:
             flight.pool = flight.own_pool
         s.enqueue(flight)
-    elif flight.state is State.HANDED and flight.own_pool is not Pool.P3:
-        flight.requeue = True
-        s.emit(ToPool(Pool.P3, Withdraw(flight.id)))
+    elif flight.state is State.HANDED and flight.own_pool is not flight.pool:
+        ending.withdraw(s, flight)
 
 
 def shed(s: PlannerState) -> list[Flight]:

@@ -77,6 +77,10 @@ class Breakers:
         """Whether some breaker is open."""
         return any(breaker.pause_s for breaker in self._by_source.values())
 
+    def failing(self, source: int) -> bool:
+        """Whether the source's latest load has failed."""
+        return source in self._by_source
+
     def wait(self, source: int, now: float) -> float:
         """Seconds until a load ahead may be tried; 0: now."""
         breaker = self._by_source.get(source)

@@ -14,7 +14,6 @@ from prefetch_scheduler.policies.planner_events import (
     ToPool,
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
-from prefetch_scheduler.policies.pool_events import Withdraw
 from prefetch_scheduler.policies.sessions import SessionState
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority, Reason
 from prefetch_scheduler.policies.worth import with_worth
@@ -167,8 +166,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
             _make_demand(flight)
             s.enqueue(flight)
         case State.HANDED:
-            flight.requeue = True
-            s.emit(ToPool(Pool.P3, Withdraw(flight.id)))
+            ending.withdraw(s, flight)
         case State.RUNNING | State.LINGERING:
             flight.rank = Rank(Priority.P0, flight.rank.density, flight.key)
         case State.STORING:

@@ -5,9 +5,17 @@ from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.planner_events import ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Fetch, LoadRequest, Permit
+from prefetch_scheduler.policies.slots import STANDBY
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
-URGENT = (Pool.DEMAND, Pool.P0, Pool.P1)
+ORDER = (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3)
+URGENT = ORDER[:3]
+STANDING_BY = (Pool.P0, Pool.P1, Pool.P2)
+
+STANDBY_S = 0.002
+"""Seconds that a load which stands by may be expected to wait for a slot."""
+
+_NONE: frozenset[int] = frozenset()
 
 
 def pump(s: PlannerState, now: float) -> None:
@@ -16,9 +24,10 @@ def pump(s: PlannerState, now: float) -> None:
     so that requests which become ready together go out together (decision D21).
     """
     _refuse_choked(s, now)
-    for pool in (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3):
+    for pool in ORDER:
         _send(s, pool, now)
     _grant_permits(s, now)
+    _call_back(s)
 
 
 def _refuse_choked(s: PlannerState, now: float) -> None:
@@ -49,8 +58,48 @@ def _send(s: PlannerState, pool: Pool, now: float) -> None:
                     continue
                 s.breakers.begin(flight.source.id, now)
             requests.append(_dispatched(s, flight, claim_s, now))
-    if requests:
-        s.emit(ToPool(pool, Fetch(tuple(requests), start=pool is not Pool.P3)))
+    standby = [
+        _dispatched(s, flight, claim_s, now, standby=True) for flight in _stand_by(s, pool, now)
+    ]
+    if requests or standby:
+        start = pool is not Pool.P3
+        s.emit(ToPool(pool, Fetch((*requests, *standby), start, standby=len(standby))))
+
+
+def _stand_by(s: PlannerState, pool: Pool, now: float) -> list[Flight]:
+    """Loads to hand over before they have a slot, out of the queue.
+
+    Where loads take less time than it takes to tell of their end, the pool goes from one to the
+    next by itself; as many wait there as end within `STANDBY_S`. Only loads of one source that
+    runs there already, while nothing else waits for a slot: the order stays as it would be.
+    """
+    running, waits = s.slots.claims[pool], len(s.slots.standby[pool])
+    if pool not in STANDING_BY or not s.queue.length(pool) or not running or 2 * waits > STANDBY:
+        return []
+    heads = s.queue.heads(pool)
+    source = heads[0].source
+    if len(heads) > 1 or source.batches or s.breakers.failing(source.id) or _more_urgent(s, pool):
+        return []
+    at_source = s.flights.at_source.get(source.id, _NONE)
+    wanted = min(STANDBY, s.estimator.loads_within(source.id, STANDBY_S) * len(running & at_source))
+    if 2 * waits > wanted:  # not a few at a time: every message costs more than a load
+        return []
+    return s.queue.take(pool, source.id, min(wanted - waits, s.slots.credits[pool]))
+
+
+def _more_urgent(s: PlannerState, pool: Pool) -> bool:
+    """Whether something waits for a slot before what waits for this pool's."""
+    return any(s.queue.length(other) for other in ORDER[: ORDER.index(pool)])
+
+
+def _call_back(s: PlannerState) -> None:
+    """What stands by makes way for what is more urgent."""
+    for pool in STANDING_BY:
+        if s.slots.standby[pool] and _more_urgent(s, pool):
+            for id_ in sorted(s.slots.standby[pool]):
+                flight = s.flights.by_id.get(id_)
+                if flight is not None and flight.state is State.HANDED and not flight.requeue:
+                    ending.withdraw(s, flight)
 
 
 def _next(s: PlannerState, pool: Pool, most: int) -> list[Flight]:
@@ -73,17 +122,21 @@ def _speculative(flight: Flight) -> bool:
     return flight.pool is not Pool.DEMAND and not (flight.waiters or flight.pin_for)
 
 
-def _dispatched(s: PlannerState, flight: Flight, claim_s: float, now: float) -> LoadRequest:
-    if flight.pool is Pool.P3:
-        flight.state = State.HANDED
+def _dispatched(
+    s: PlannerState, flight: Flight, claim_s: float, now: float, *, standby: bool = False
+) -> LoadRequest:
+    background = flight.pool is Pool.P3
+    flight.state = State.HANDED if background or standby else State.RUNNING
+    if background:
         s.flights.handed[id(flight)] = flight
-    else:
-        flight.state = State.RUNNING
     flight.asked_at = now
     flight.epoch = s.epoch
     flight.overtaken = False
-    s.slots.claim(flight.pool, flight.id)
-    s.flights.take_source(flight)
+    s.slots.claim(flight.pool, flight.id, standby=standby)
+    if standby:
+        s.flights.stand_by(flight)
+    else:
+        s.flights.take_source(flight)
     source = flight.source
     flight.expands = source.expands and _depth(flight) < s.config.execution.follow_up_depth
     return LoadRequest(

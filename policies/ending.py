@@ -4,7 +4,7 @@ from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.metrics_events import PrefetchCancelled
 from prefetch_scheduler.policies.planner_events import ImmediateDone, ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
-from prefetch_scheduler.policies.pool_events import CancelLoad
+from prefetch_scheduler.policies.pool_events import CancelLoad, Withdraw
 from prefetch_scheduler.policies.sessions import PlanState
 from prefetch_scheduler.policies.vocabulary import Reason
 
@@ -57,6 +57,12 @@ def give_up_load(s: PlannerState, flight: Flight) -> None:
     s.emit(ToPool(flight.pool, CancelLoad(flight.id)))
     if flight.state is not State.HANDED:
         s.estimator.given_up(flight.source.id, s.now - flight.asked_at)
+
+
+def withdraw(s: PlannerState, flight: Flight) -> None:
+    """Take a flight that waits in a pool back from there, to queue it anew."""
+    flight.requeue = True
+    s.emit(ToPool(flight.pool, Withdraw(flight.id)))
 
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:

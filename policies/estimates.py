@@ -285,6 +285,15 @@ class Estimator:
         times = self.times.get(source)
         return times is not None and times.overdue(elapsed_s)
 
+    def loads_within(self, source: int, seconds: float) -> int:
+        """How many of the source's loads, one after the other, nearly always end within that time;
+        0 where too little is known of it.
+        """
+        times = self.times.get(source)
+        if times is None or not times.trusted or times.longest > seconds:
+            return 0
+        return int(seconds / max(times.pessimistic or 0.0, SECONDS_FLOOR))
+
     def remembered(self) -> dict[str, int]:
         """How much is held, for health reports: `names` and `groups`, each of them bounded."""
         names, groups = zip(self._tokens.remembered, self._seconds.remembered, strict=True)

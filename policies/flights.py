@@ -23,7 +23,7 @@ class State(Enum):
     """Where a flight is."""
 
     QUEUED = auto()  # in the planner's queue
-    HANDED = auto()  # in the background pool, waiting for a permit
+    HANDED = auto()  # in its pool, waiting for a permit or for another's slot
     RUNNING = auto()  # the source's code runs, within its claim to a slot
     LINGERING = auto()  # its claim ran out; the source's code still runs
     STORING = auto()  # loaded, the cache has not answered yet
@@ -170,6 +170,8 @@ class FlightTable:
     """Flights that hold a slot of a source: handed over or running, stuck ones included."""
     stuck: dict[int, set[int]] = field(init=False, default=Factory(dict))
     """Of these, the ones past their claim, cancelled or abandoned, whose code has not ended."""
+    standby: set[int] = field(init=False, default=Factory(set))
+    """Flights that wait in a pool for another's slot, and will take over its source's, too."""
     handed: dict[int, Flight] = field(init=False, default=Factory(dict))
     """Flights handed to the background pool, by `id()`, and some that have left that state."""
     _wanted: dict[str, dict[int, Flight]] = field(init=False, default=Factory(dict))
@@ -238,9 +240,14 @@ class FlightTable:
         self.by_id[flight.id] = flight
 
     def _holds_source(self, flight: Flight) -> bool:
-        return flight.id in self.at_source.get(flight.source.id, ())
+        id_ = flight.id
+        return id_ in self.at_source.get(flight.source.id, ()) or id_ in self.standby
+
+    def stand_by(self, flight: Flight) -> None:
+        self.standby.add(flight.id)
 
     def take_source(self, flight: Flight) -> None:
+        self.standby.discard(flight.id)
         source = flight.source.id
         held = self.at_source.get(source)
         if held is None:
@@ -254,6 +261,7 @@ class FlightTable:
     def free_source(self, flight: Flight) -> None:
         """The source's code for this flight has ended, or never began."""
         source = flight.source.id
+        self.standby.discard(flight.id)
         for held in (self.at_source, self.stuck) if self.stuck else (self.at_source,):
             ids = held.get(source)
             if ids is not None:

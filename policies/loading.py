@@ -119,6 +119,8 @@ def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, no
 
 def _started(s: PlannerState, pool: Pool, flight: Flight) -> None:
     s.slots.started(pool, flight.id)
+    if flight.id in s.flights.standby:
+        s.flights.take_source(flight)
     if flight.state is State.HANDED:
         flight.state = State.RUNNING
         flight.requeue = False

@@ -171,7 +171,9 @@ class PlannerMachine:
             assert queued == (flight.state.name == "QUEUED"), f"{stored}: {flight.state}, {queued=}"
             for session in flight.wants:
                 assert flight in s.flights.wanted_by(session), f"{stored}: not filed by {session}"
-            assert (flight.state is State.HANDED) <= (id(flight) in s.flights.handed), stored
+            if flight.state is State.HANDED:
+                standing_by = flight.id in slots.standby[flight.pool]
+                assert standing_by or id(flight) in s.flights.handed, stored
         background = [f for f in s.queue.queued(Pool.P3) if not f.waiters]
         oldest = s.unstarted.first()
         assert all(oldest is not None and oldest.created_at <= f.created_at for f in background)

@@ -1,6 +1,7 @@
 """A fetcher pool's decisions: what runs, who holds a credit, what is reported (D14 to D21).
 
-A request goes through these states; a credit is held in the first two::
+A request goes through these states; a credit is held in the first two (`Permit` also stands for
+the slot that a standby request takes over, see `Fetch.standby`)::
 
     WAITING ──Permit──▶ RUNNING ──claim_s──▶ LATE ──load_timeout_s──▶ DROPPED
        │                   │ └──RunEnded──▶ (gone)  └──RunEnded──▶ (gone)  └──RunEnded──▶ (gone)
@@ -10,7 +11,7 @@ What ends RUNNING or LATE by itself is `Loaded` or `Failed`; what ends DROPPED i
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from heapq import heappop, heappush
 from itertools import count
@@ -129,6 +130,8 @@ class PoolMachine:
         self._batching = {info.id for info in table.infos if info.batches} if batch else set()
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[int] = deque()
+        self._standby: dict[int, deque[int]] = {}  # source -> what waits for a slot of its loads
+        self._passed_on: dict[int, int] = {}  # source -> slots that its standby takes over now
         self._ahead: set[int] = set()
         self._serials = count(1)
         self._wanted: dict[int, set[int]] = {}  # run -> its requests that are not dropped
@@ -156,8 +159,8 @@ class PoolMachine:
                 pass
             case TakeOver(planner):
                 return self._take_over(planner)
-            case Fetch(requests, start):
-                self._fetch(requests, start or not self._permits, now)
+            case Fetch(requests, start, standby=standby):
+                self._fetch(requests, start or not self._permits, standby, now)
             case Permit(number):
                 self._permit(number, now)
             case CancelLoad(id_):
@@ -177,7 +180,7 @@ class PoolMachine:
                     self._reports.append(PartLoaded(id_, key, content))
             case _:
                 assert_never(event)
-        return self._take_effects(reset)
+        return self._take_effects(reset, now)
 
     def take(self, event: RunEnded) -> None:
         """Take in an end as `handle` does; what follows of it is left for `effects`, or for the
@@ -192,16 +195,19 @@ class PoolMachine:
         if job.state is _State.DROPPED:
             self._reports.append(Ended(id_))
             return
-        if job.state is _State.RUNNING:
-            self._credits += 1
+        source = job.request.source_id
         if isinstance(outcome, LoadResult):
             self._reports.append(Loaded(id_, outcome))
+            if job.state is _State.RUNNING and source in self._standby:
+                self._passed_on[source] = self._passed_on.get(source, 0) + 1
         else:
             self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
+        if job.state is _State.RUNNING:
+            self._slot_left(source)
 
-    def effects(self) -> list[PoolEffect]:
+    def effects(self, now: float) -> list[PoolEffect]:
         """What has been gathered by `take`."""
-        return self._take_effects(False)
+        return self._take_effects(False, now)
 
     def cancel_ahead(self, id_: int) -> None:
         """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
@@ -226,10 +232,10 @@ class PoolMachine:
                 self._abandon(job)
             else:
                 job.state = _State.LATE
-                self._credits += 1
                 self._reports.append(Released(id_, timed_out=True, started=True))
+                self._slot_left(job.request.source_id)
                 self._watch(job)
-        return self._take_effects(False)
+        return self._take_effects(False, now)
 
     def next_deadline(self) -> float | None:
         """Engine time at which `tick` has something to do."""
@@ -250,9 +256,12 @@ class PoolMachine:
 
     # ---- events ----------------------------------------------------------------------------
 
-    def _fetch(self, requests: Iterable[LoadRequest], start: bool, now: float) -> None:
+    def _fetch(
+        self, requests: Sequence[LoadRequest], start: bool, standby: int, now: float
+    ) -> None:
         ready: list[_Job] = []
-        for request in requests:
+        sources: set[int] = set()
+        for place, request in enumerate(requests, standby - len(requests)):
             known = self._jobs.get(request.id)
             if known is not None and known.state is not _State.DROPPED:
                 continue  # sent again across a restart: the one under way answers for both
@@ -262,10 +271,45 @@ class PoolMachine:
                 self._reports.append(Released(request.id, timed_out=False, started=False))
                 continue
             job = self._jobs[request.id] = _Job(request)
-            if start:
+            if place >= 0 and start:
+                sources.add(request.source_id)
+                self._standby.setdefault(request.source_id, deque()).append(request.id)
+            elif start:
                 ready.append(job)
             else:
                 self._waiting.append(request.id)
+        self._run(ready, now)
+        for source in sources:
+            self._back_unless_running(source)
+
+    def _slot_left(self, source: int) -> None:
+        """One of the source's loads has no slot any more."""
+        self._credits += 1
+        if self._standby:
+            self._back_unless_running(source)
+
+    def _back_unless_running(self, source: int) -> None:
+        """Give standby requests back that no load of their source would make room for."""
+        line = self._standby.get(source)
+        if line is None or self._passed_on.get(source):
+            return
+        for job in self._jobs.values():
+            if job.state is _State.RUNNING and job.request.source_id == source:
+                return
+        for id_ in list(line):
+            self._cancel(id_)
+
+    def _start_standby(self, now: float) -> None:
+        """Start as many standby requests as slots were left to them."""
+        ready: list[_Job] = []
+        for source, number in self._passed_on.items():
+            line = self._standby.get(source, ())
+            while line and number:
+                ready.append(self._jobs[line.popleft()])
+                number -= 1
+            if not line:
+                self._standby.pop(source, None)
+        self._passed_on.clear()
         self._run(ready, now)
 
     def _permit(self, number: int, now: float) -> None:
@@ -306,20 +350,32 @@ class PoolMachine:
             return
         if job.state is _State.WAITING:
             del self._jobs[id_]
-            self._waiting.remove(id_)
+            self._leave_line(job.request)
             self._credits += 1
             self._reports.append(Released(id_, timed_out=False, started=False))
             return
-        if job.state is _State.RUNNING:  # a late one has given its slot back before
-            self._credits += 1
+        running = job.state is _State.RUNNING  # a late one has given its slot back before
+        if running:
             self._reports.append(Released(id_, timed_out=False, started=True))
         self._drop(job)
+        if running:
+            self._slot_left(job.request.source_id)
+
+    def _leave_line(self, request: LoadRequest) -> None:
+        line = self._standby.get(request.source_id)
+        if line is None or request.id not in line:
+            self._waiting.remove(request.id)
+            return
+        line.remove(request.id)
+        if not line:
+            del self._standby[request.source_id]
 
     def _abandon(self, job: _Job) -> None:
-        if job.state is _State.RUNNING:
-            self._credits += 1
+        running = job.state is _State.RUNNING
         self._reports.append(Abandoned(job.request.id))
         self._drop(job)
+        if running:
+            self._slot_left(job.request.source_id)
 
     def _started(self, id_: int, run: int) -> _Job | None:
         """The job of a run that has begun; None where it belongs to an earlier one."""
@@ -334,10 +390,15 @@ class PoolMachine:
                 del self._jobs[job.request.id]
             elif job.state is not _State.DROPPED:
                 self._drop(job)
-        self._waiting.clear()
-        self._ahead.clear()
+        self._forget_waiting()
         self._returned = 0
         self._credits = self._capacity
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._standby.clear()
+        self._passed_on.clear()
+        self._ahead.clear()
 
     def outdated(self, by: Sender | None) -> bool:
         """Whether it was meant for an earlier pool, or comes from an earlier planner."""
@@ -350,8 +411,7 @@ class PoolMachine:
         self._planner = max(planner, self._planner)
         for job in [j for j in self._jobs.values() if j.state is _State.WAITING]:
             del self._jobs[job.request.id]
-        self._waiting.clear()
-        self._ahead.clear()
+        self._forget_waiting()
         self._credits = self._returned = 0
         running, late, dropped = (
             tuple(id_ for id_, job in self._jobs.items() if job.state is state)
@@ -359,7 +419,7 @@ class PoolMachine:
         )
         credits_ = self._capacity - len(running)
         answer = UnderWay(self._pool, planner, credits_, running, late, dropped, self._incarnation)
-        return [*self._take_effects(False), answer]
+        return [*self._take_effects(False, 0.0), answer]
 
     # ---- bookkeeping -----------------------------------------------------------------------
 
@@ -392,7 +452,9 @@ class PoolMachine:
         del self._wanted[run]
         return True
 
-    def _take_effects(self, reset: bool) -> list[PoolEffect]:
+    def _take_effects(self, reset: bool, now: float) -> list[PoolEffect]:
+        if self._passed_on:
+            self._start_standby(now)
         effects, self._effects = self._effects, []
         if reset or self._reports or self._credits or self._returned:
             effects.append(

@@ -38,6 +38,9 @@ class Fetch:
     requests: tuple[LoadRequest, ...]
     start: bool = True
     by: "Sender | None" = field(default=None, eq=False)
+    standby: int = 0
+    """Of those that start at once, so many at the end wait all the same: each begins in the slot of
+    a load of its source that ends well. Given back (`Released(started=False)`) where none runs."""
 
 
 @frozen

@@ -10,6 +10,9 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Pool
 
+STANDBY = 32
+"""Loads of P0, P1 or P2 at most that wait in a pool for the slots of its running ones."""
+
 PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)
 
 
@@ -18,14 +21,18 @@ def pool_capacity(config: Config, pool: Pool) -> int:
     run = config.execution
     match pool:
         case Pool.P0 | Pool.P1:
-            return config.max_concurrent_fetches
+            return config.max_concurrent_fetches + STANDBY
         case Pool.P2:
             unreserved = config.max_concurrent_fetches - config.reserved_slots
-            return min(run.eager_max_concurrent, unreserved)
+            return min(run.eager_max_concurrent, unreserved) + STANDBY
         case Pool.P3:
             return run.background_max_pending
         case Pool.DEMAND:
             return run.demand_slots + config.max_concurrent_fetches
+
+
+def _of_each_pool() -> dict[Pool, set[int]]:
+    return {pool: set() for pool in Pool}
 
 
 @define
@@ -34,10 +41,10 @@ class Slots:
 
     config: Config
     credits: dict[Pool, int] = field(init=False, default=Factory(lambda: dict.fromkeys(Pool, 0)))
-    claims: dict[Pool, set[int]] = field(
-        init=False, default=Factory(lambda: {pool: set() for pool in Pool})
-    )
+    claims: dict[Pool, set[int]] = field(init=False, default=Factory(_of_each_pool))
     """Flights holding a slot. For P3: those that have started, each on one of the permits."""
+    standby: dict[Pool, set[int]] = field(init=False, default=Factory(_of_each_pool))
+    """Flights that wait in a pool for the slot of one that runs there."""
     permits: int = field(init=False, default=0)
     """Permits given to the background pool and neither returned nor released yet."""
 
@@ -79,9 +86,11 @@ class Slots:
         limit = self.config.execution.background_max_concurrent
         return max(0, min(limit - self.permits, self._free_unreserved()))
 
-    def claim(self, pool: Pool, flight: int) -> None:
+    def claim(self, pool: Pool, flight: int, *, standby: bool = False) -> None:
         self.credits[pool] -= 1
-        if pool is not Pool.P3:
+        if standby:
+            self.standby[pool].add(flight)
+        elif pool is not Pool.P3:
             self.claims[pool].add(flight)
 
     def release(self, pool: Pool, flight: int) -> None:
@@ -89,6 +98,7 @@ class Slots:
         if pool is Pool.P3 and flight in self.claims[pool]:
             self.permits -= 1
         self.claims[pool].discard(flight)
+        self.standby[pool].discard(flight)
 
     def grant(self, pool: Pool, count: int) -> None:
         """A pool takes so many more requests; never more than its capacity in all, since a pool
@@ -98,8 +108,9 @@ class Slots:
         self.credits[pool] = min(self.credits[pool] + count, capacity)
 
     def started(self, pool: Pool, flight: int) -> None:
-        if pool is Pool.P3:
-            self.claims[pool].add(flight)
+        """One that waited in its pool, for a permit or for another's slot, has begun."""
+        self.standby[pool].discard(flight)
+        self.claims[pool].add(flight)
 
     def untouched(self, pool: Pool) -> bool:
         """Whether the pool has been given nothing that it has not given back."""
@@ -113,6 +124,7 @@ class Slots:
         """A pool started afresh; returns the flights whose claims are void."""
         lost = self.claims[pool]
         self.claims[pool] = set()
+        self.standby[pool] = set()
         self.credits[pool] = credits_
         if pool is Pool.P3:
             self.permits = 0
