@@ -113,7 +113,7 @@ class FetcherPool(LoopActor):
         self._just_begun = False
         """Whether loads are in the loop that have not had their first step."""
         self._held_since: float | None = None
-        """Since when a report waits for the first steps of loads that have begun; real seconds."""
+        """Real seconds since when a report waits for what follows."""
         self._unsent: list[PoolReport | UnderWay] = []
         self._expanded: list[Expanded] = []
         self._retrying = False
@@ -179,9 +179,8 @@ class FetcherPool(LoopActor):
             self.soon(partial(self._first_steps_made, begun))
         if self.inbox.empty():
             self._machine.nothing_ahead()
-        if self._just_begun and (self._only_begun() or self._goes_on()):
+        if (self._just_begun and self._only_begun()) or self._goes_on():
             return
-        self._held_since = None
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
             if self.abandoned:
@@ -209,13 +208,17 @@ class FetcherPool(LoopActor):
         return not self.actor_stopped.is_set()
 
     def _goes_on(self) -> bool:
-        """Whether more ends in this very turn: what an async source has at hand is one load after
-        the other, each in the slot of the one before. One report tells all, unless it takes long.
+        """Whether to wait a moment with what there is to tell: loads that take no time follow, each
+        in the slot of the one before, and one report may tell of all.
         """
+        if not (self._machine.follows_on and self._unsent) or self.actor_stopped.is_set():
+            self._held_since = None
+            return False
         now = monotonic()
         if self._held_since is None:
             self._held_since = now
-        return now - self._held_since < HELD_S and not self.actor_stopped.is_set()
+            self.later(HELD_S, lambda: None)  # a flush follows it
+        return now - self._held_since < HELD_S
 
     def _first_steps_made(self, begun: Group) -> None:
         self._just_begun = False

@@ -6,7 +6,7 @@ from prefetch_scheduler.policies.calibration import whose
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
 from prefetch_scheduler.policies.plan import Plan, PlanItem
-from prefetch_scheduler.policies.planner_events import Shed, ToCache, ToPool
+from prefetch_scheduler.policies.planner_events import Shed, ToCache
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.sessions import (
     PendingPlan,

@@ -11,7 +11,6 @@ from prefetch_scheduler.policies.planner_events import (
     Forsake,
     Refuse,
     Retry,
-    ToPool,
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.sessions import SessionState

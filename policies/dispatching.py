@@ -1,21 +1,20 @@
 """From the queues to the pools: who starts next (decisions D15 to D19, D21)."""
 
+from collections.abc import Sequence
+
 from prefetch_scheduler.policies import ending, loading
 from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.planner_events import ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Fetch, LoadRequest, Permit
-from prefetch_scheduler.policies.slots import STANDBY
+from prefetch_scheduler.policies.slots import STANDBY, STANDING_BY
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
 ORDER = (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3)
 URGENT = ORDER[:3]
-STANDING_BY = (Pool.P0, Pool.P1, Pool.P2)
 
 STANDBY_S = 0.002
 """Seconds that a load which stands by may be expected to wait for a slot."""
-
-_NONE: frozenset[int] = frozenset()
 
 
 def pump(s: PlannerState, now: float) -> None:
@@ -58,33 +57,33 @@ def _send(s: PlannerState, pool: Pool, now: float) -> None:
                     continue
                 s.breakers.begin(flight.source.id, now)
             requests.append(_dispatched(s, flight, claim_s, now))
-    standby = [
-        _dispatched(s, flight, claim_s, now, standby=True) for flight in _stand_by(s, pool, now)
-    ]
-    if requests or standby:
-        start = pool is not Pool.P3
-        s.emit(ToPool(pool, Fetch((*requests, *standby), start, standby=len(standby))))
+    if not requests:
+        return
+    further = _stand_by(s, pool, requests)
+    requests += [_dispatched(s, flight, claim_s, now, standby=True) for flight in further]
+    start = pool is not Pool.P3
+    s.emit(ToPool(pool, Fetch(tuple(requests), start, standby=len(further))))
 
 
-def _stand_by(s: PlannerState, pool: Pool, now: float) -> list[Flight]:
+def _stand_by(s: PlannerState, pool: Pool, started: Sequence[LoadRequest]) -> list[Flight]:
     """Loads to hand over before they have a slot, out of the queue.
 
     Where loads take less time than it takes to tell of their end, the pool goes from one to the
-    next by itself; as many wait there as end within `STANDBY_S`. Only loads of one source that
-    runs there already, while nothing else waits for a slot: the order stays as it would be.
+    next by itself; as many wait there as end within `STANDBY_S`. Only of the one source of whose
+    loads those that start now are, while nothing else waits for a slot: the order of the loads
+    stays as it would be.
     """
-    running, waits = s.slots.claims[pool], len(s.slots.standby[pool])
-    if pool not in STANDING_BY or not s.queue.length(pool) or not running or 2 * waits > STANDBY:
+    if pool not in STANDING_BY or not s.queue.length(pool) or _more_urgent(s, pool):
         return []
     heads = s.queue.heads(pool)
     source = heads[0].source
-    if len(heads) > 1 or source.batches or s.breakers.failing(source.id) or _more_urgent(s, pool):
+    if len(heads) > 1 or source.batches or s.breakers.failing(source.id):
         return []
-    at_source = s.flights.at_source.get(source.id, _NONE)
-    wanted = min(STANDBY, s.estimator.loads_within(source.id, STANDBY_S) * len(running & at_source))
-    if 2 * waits > wanted:  # not a few at a time: every message costs more than a load
-        return []
-    return s.queue.take(pool, source.id, min(wanted - waits, s.slots.credits[pool]))
+    slots = sum(1 for request in started if request.source_id == source.id)
+    most = min(STANDBY - len(s.slots.standby[pool]), s.slots.credits[pool])
+    return s.queue.take(
+        pool, source.id, min(most, slots * s.estimator.loads_within(source.id, STANDBY_S))
+    )
 
 
 def _more_urgent(s: PlannerState, pool: Pool) -> bool:

@@ -87,14 +87,16 @@ class _Bounded(OrderedDict[K, V]):
 
 _Name = tuple[int | None, str]
 """Source and name."""
-_Known = tuple[float | None, float]
-"""What was seen of one name: its source's own estimate then, and what it really was."""
+_Known = tuple[float | None, float, float | None, float]
+"""What was seen of one name: its source's own estimate of its tokens then and what they really
+were, less than 0 where that is not known; then both of its seconds.
+"""
 
 Group = tuple[int, str] | int | None
 """(source, suffix), a source, or everything."""
 
 
-_NEVER: _Known = (None, -1.0)
+_NEVER: _Known = (None, -1.0, None, -1.0)
 
 
 @define
@@ -104,22 +106,32 @@ class Quantity:
     default: float
     floor: float
     """Added before taking logarithms: the least amount that makes a difference."""
-    _names: _Bounded[_Name, _Known] = field(init=False)
     _seen: _Bounded[Group, LogMean] = field(init=False)
     _ratios: _Bounded[Group, LogMean] = field(init=False)
     _latest: tuple[Sequence[Group], list[LogMean]] = field(init=False, default=((), []))
     """The groups of the latest load, which are the newest of `_seen`, and what was seen of each."""
 
     def __attrs_post_init__(self) -> None:
-        self._names = _Bounded(NAMES_KEPT)
         self._seen = _Bounded(GROUPS_KEPT)
         self._ratios = _Bounded(GROUPS_KEPT)
 
     def estimate(
-        self, source: int | None, name: str, suffix: str, stated: float | None
+        self,
+        source: int | None,
+        suffix: str,
+        stated: float | None,
+        before: float | None,
+        actual: float,
     ) -> tuple[float, str]:
-        """The figure and its basis; `stated` is the source's own estimate."""
-        before, actual = self._names.get((source, name), _NEVER)
+        """The figure and its basis.
+
+        Args:
+            source: that would load it.
+            suffix: of its name.
+            stated: the source's own estimate.
+            before: what that was when the name was loaded last.
+            actual: what it came to then; less than 0: it was not loaded.
+        """
         if actual >= 0 and (stated is None or stated == before):
             return actual, "loaded before"
         if stated is not None:
@@ -149,13 +161,10 @@ class Quantity:
     def _figure(self, mean: LogMean) -> float:
         return max(0.0, exp(mean.mean) - self.floor)
 
-    def observe(
-        self, name: _Name, groups: Sequence[Group], stated: float | None, actual: float
-    ) -> float:
-        """A load of that name, which is of these groups, came to `actual`; the source had stated
+    def observe(self, groups: Sequence[Group], stated: float | None, actual: float) -> float:
+        """A load of a name that is of these groups came to `actual`; the source had stated
         `stated` before. Returns the logarithm of what it came to.
         """
-        self._names.put(name, (stated, actual))
         sample = log(actual + self.floor)
         latest, means = self._latest
         if latest != groups:
@@ -169,9 +178,9 @@ class Quantity:
         return sample
 
     @property
-    def remembered(self) -> tuple[int, int]:
-        """How many names and groups are held."""
-        return len(self._names), len(self._seen) + len(self._ratios)
+    def remembered(self) -> int:
+        """How many groups are held."""
+        return len(self._seen) + len(self._ratios)
 
     def _log(self, figure: float) -> float:
         return log(figure + self.floor)
@@ -197,6 +206,7 @@ class Estimator:
 
     _tokens: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_TOKENS, TOKENS_FLOOR))
     _seconds: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_LOAD_S, SECONDS_FLOOR))
+    _names: _Bounded[_Name, _Known] = field(init=False, factory=lambda: _Bounded(NAMES_KEPT))
     sizes: dict[int, Quantiles] = field(init=False, factory=dict)
     """Tokens of each source's loads, and so of its kind's."""
     times: dict[int, Quantiles] = field(init=False, factory=dict)
@@ -226,16 +236,19 @@ class Estimator:
         """
         source = info.id if info else None
         suffix = suffix_of(name)
+        tokens_before, tokens_then, s_before, s_then = self._names.get((source, name), _NEVER)
         size, size_basis = _sound(tokens, MAX_TOKENS), "prediction"
         if size is None:
             surveyed = survey.tokens if survey else None
             stated = _stated(surveyed, info.tokens if info else None, MAX_TOKENS)
-            size, size_basis = self._tokens.estimate(source, name, suffix, stated)
+            size, size_basis = self._tokens.estimate(
+                source, suffix, stated, tokens_before, tokens_then
+            )
         time, time_basis = _sound(load_s, MAX_LOAD_S), "prediction"
         if time is None:
             surveyed_s = survey.load_s if survey else None
             stated = _stated(surveyed_s, info.load_s if info else None, MAX_LOAD_S)
-            time, time_basis = self._seconds.estimate(source, name, suffix, stated)
+            time, time_basis = self._seconds.estimate(source, suffix, stated, s_before, s_then)
         return Estimate(round(size), time, size_basis, time_basis)
 
     def observe(
@@ -259,18 +272,27 @@ class Estimator:
             estimated_load_s: as `estimated_tokens`, in seconds.
         """
         source = info.id if info else None
-        place = source, name
+        sound_tokens, sound_s = 0 <= tokens <= MAX_TOKENS, 0 <= load_s <= MAX_LOAD_S
+        if not (sound_tokens or sound_s):
+            return
         groups: tuple[Group, ...] = (None,)
         if source is not None:
             groups = (source, suffix_of(name)), source, None
-        if 0 <= tokens <= MAX_TOKENS:
-            stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
-            sample = self._tokens.observe(place, groups, stated, tokens)
+        stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
+        stated_s = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
+        if sound_tokens and sound_s:
+            self._names.put((source, name), (stated, tokens, stated_s, load_s))
+        else:
+            known = self._names.get((source, name), _NEVER)
+            own = (stated, tokens) if sound_tokens else known[:2]
+            own_s = (stated_s, load_s) if sound_s else known[2:]
+            self._names.put((source, name), (*own, *own_s))
+        if sound_tokens:
+            sample = self._tokens.observe(groups, stated, tokens)
             if source is not None:
                 _of(self.sizes, source, TOKENS_FLOOR).add_log(tokens, sample)
-        if 0 <= load_s <= MAX_LOAD_S:
-            stated = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
-            sample = self._seconds.observe(place, groups, stated, load_s)
+        if sound_s:
+            sample = self._seconds.observe(groups, stated_s, load_s)
             if source is not None:
                 _of(self.times, source, SECONDS_FLOOR).add_log(load_s, sample)
 
@@ -296,8 +318,8 @@ class Estimator:
 
     def remembered(self) -> dict[str, int]:
         """How much is held, for health reports: `names` and `groups`, each of them bounded."""
-        names, groups = zip(self._tokens.remembered, self._seconds.remembered, strict=True)
-        return {"names": sum(names), "groups": sum(groups)}
+        groups = self._tokens.remembered + self._seconds.remembered
+        return {"names": len(self._names), "groups": groups}
 
 
 def _of(table: dict[int, Quantiles], source: int, floor: float) -> Quantiles:

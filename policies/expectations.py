@@ -11,7 +11,7 @@ from attrs import field
 
 from prefetch_scheduler.policies.calibration import Group
 from prefetch_scheduler.policies.keys import matches, public_key
-from prefetch_scheduler.policies.read_model import PRIOR_WEIGHTS, OfKey, Signs
+from prefetch_scheduler.policies.read_model import NOTHING, PRIOR_WEIGHTS, OfKey, Signs
 from prefetch_scheduler.policies.values import define
 
 KEYS_KEPT = 2_000
@@ -41,7 +41,8 @@ class Expectation:
     """One key that one session is expected to read.
 
     There are thousands. What it holds is plain numbers and strings in tuples, which the garbage
-    collector need not go through again and again, as it would through lists.
+    collector need not go through again and again, as it would through lists; and the first
+    statements of one plan share theirs.
     """
 
     source: int
@@ -57,7 +58,7 @@ class Expectation:
     """Predictions of it in a row."""
     counted: bool = False
     """Whether it was counted as what the specification's thresholds would load."""
-    of_key: OfKey = (0.0, 0.0, 0.0)
+    of_key: OfKey = NOTHING
     """The session's reads and changes end it, so that these signs last as long as it does."""
 
 

@@ -131,6 +131,7 @@ class PoolMachine:
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[int] = deque()
         self._standby: dict[int, deque[int]] = {}  # source -> what waits for a slot of its loads
+        self._follow: set[int] = set()  # requests that stood by, until they end
         self._passed_on: dict[int, int] = {}  # source -> slots that its standby takes over now
         self._ahead: set[int] = set()
         self._serials = count(1)
@@ -203,11 +204,16 @@ class PoolMachine:
         else:
             self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
         if job.state is _State.RUNNING:
-            self._slot_left(source)
+            self._slot_left(job)
 
     def effects(self, now: float) -> list[PoolEffect]:
         """What has been gathered by `take`."""
         return self._take_effects(False, now)
+
+    @property
+    def follows_on(self) -> bool:
+        """Whether loads that were handed over ahead of their slots have not ended yet."""
+        return bool(self._follow)
 
     def cancel_ahead(self, id_: int) -> None:
         """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
@@ -233,7 +239,7 @@ class PoolMachine:
             else:
                 job.state = _State.LATE
                 self._reports.append(Released(id_, timed_out=True, started=True))
-                self._slot_left(job.request.source_id)
+                self._slot_left(job)
                 self._watch(job)
         return self._take_effects(False, now)
 
@@ -274,6 +280,7 @@ class PoolMachine:
             if place >= 0 and start:
                 sources.add(request.source_id)
                 self._standby.setdefault(request.source_id, deque()).append(request.id)
+                self._follow.add(request.id)
             elif start:
                 ready.append(job)
             else:
@@ -282,11 +289,12 @@ class PoolMachine:
         for source in sources:
             self._back_unless_running(source)
 
-    def _slot_left(self, source: int) -> None:
-        """One of the source's loads has no slot any more."""
+    def _slot_left(self, job: _Job) -> None:
+        """It has no slot any more."""
         self._credits += 1
+        self._follow.discard(job.request.id)
         if self._standby:
-            self._back_unless_running(source)
+            self._back_unless_running(job.request.source_id)
 
     def _back_unless_running(self, source: int) -> None:
         """Give standby requests back that no load of their source would make room for."""
@@ -303,10 +311,8 @@ class PoolMachine:
         """Start as many standby requests as slots were left to them."""
         ready: list[_Job] = []
         for source, number in self._passed_on.items():
-            line = self._standby.get(source, ())
-            while line and number:
-                ready.append(self._jobs[line.popleft()])
-                number -= 1
+            line = self._standby.get(source, deque())
+            ready += [self._jobs[line.popleft()] for _ in range(min(number, len(line)))]
             if not line:
                 self._standby.pop(source, None)
         self._passed_on.clear()
@@ -359,7 +365,7 @@ class PoolMachine:
             self._reports.append(Released(id_, timed_out=False, started=True))
         self._drop(job)
         if running:
-            self._slot_left(job.request.source_id)
+            self._slot_left(job)
 
     def _leave_line(self, request: LoadRequest) -> None:
         line = self._standby.get(request.source_id)
@@ -367,6 +373,7 @@ class PoolMachine:
             self._waiting.remove(request.id)
             return
         line.remove(request.id)
+        self._follow.discard(request.id)
         if not line:
             del self._standby[request.source_id]
 
@@ -375,7 +382,7 @@ class PoolMachine:
         self._reports.append(Abandoned(job.request.id))
         self._drop(job)
         if running:
-            self._slot_left(job.request.source_id)
+            self._slot_left(job)
 
     def _started(self, id_: int, run: int) -> _Job | None:
         """The job of a run that has begun; None where it belongs to an earlier one."""
@@ -397,6 +404,7 @@ class PoolMachine:
     def _forget_waiting(self) -> None:
         self._waiting.clear()
         self._standby.clear()
+        self._follow.clear()
         self._passed_on.clear()
         self._ahead.clear()
 

@@ -30,6 +30,9 @@ OfKey = tuple[float, float, float]
 """Of a key: logarithm of one more than the session's reads of it; whether it has changed since the
 last of these; log odds that a prediction of it comes true, above what is usual (`places`)."""
 
+NOTHING: OfKey = (0.0, 0.0, 0.0)
+"""Of a key that was neither read nor changed, and of whose place nothing is known."""
+
 PRIOR_WEIGHTS = (0.0, 0.7, -0.1, 0.05, 0.5, 0.6, -0.2)
 """What is believed before anything was learned: the logit is right."""
 _LOGIT = 1

@@ -1,6 +1,7 @@
 """What the planner knows of each session: its context, its plans, what was predicted in it."""
 
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 from attrs import Factory, field
@@ -14,6 +15,12 @@ from prefetch_scheduler.policies.worth import Worth
 
 PREDICTED_KEPT = 2_000
 """Predicted keys remembered for each session, newest; past them a miss counts as not predicted."""
+
+
+@lru_cache(64)
+def _plain(why: str) -> tuple[str, None]:
+    """One tuple for all keys of which no more than this reason is to be remembered."""
+    return why, None
 
 
 @define(eq=False)
@@ -100,7 +107,7 @@ class SessionState:
     pins: set[str] = field(init=False, default=Factory(set))
 
     def note_predicted(self, key: str, why: str, worth: Worth | None) -> None:
-        self.predicted[key] = why, worth
+        self.predicted[key] = (why, worth) if worth else _plain(why)
         self.predicted.move_to_end(key)
         if len(self.predicted) > PREDICTED_KEPT:
             self.predicted.popitem(last=False)

@@ -13,18 +13,25 @@ from prefetch_scheduler.policies.vocabulary import Pool
 STANDBY = 32
 """Loads of P0, P1 or P2 at most that wait in a pool for the slots of its running ones."""
 
+STANDING_BY = (Pool.P0, Pool.P1, Pool.P2)
+
 PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)
 
 
 def pool_capacity(config: Config, pool: Pool) -> int:
     """How many requests a pool takes at once: the credits it grants when it starts."""
+    return pool_slots(config, pool) + (STANDBY if pool in STANDING_BY else 0)
+
+
+def pool_slots(config: Config, pool: Pool) -> int:
+    """How many loads of a pool may run at once; of the background pool, wait there as well."""
     run = config.execution
     match pool:
         case Pool.P0 | Pool.P1:
-            return config.max_concurrent_fetches + STANDBY
+            return config.max_concurrent_fetches
         case Pool.P2:
             unreserved = config.max_concurrent_fetches - config.reserved_slots
-            return min(run.eager_max_concurrent, unreserved) + STANDBY
+            return min(run.eager_max_concurrent, unreserved)
         case Pool.P3:
             return run.background_max_pending
         case Pool.DEMAND:

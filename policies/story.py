@@ -1,16 +1,16 @@
 """The story of each key: what was done with it, when, and why. Bounded, newest kept."""
 
 from collections import OrderedDict, deque
-from typing import assert_never
+from typing import TypeVar, assert_never
 
-from attrs import field
+from attrs import evolve, field
 
 from prefetch_scheduler.policies import metrics_events as ev
 from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.numbered import Numbered
-from prefetch_scheduler.policies.outcomes import clip
+from prefetch_scheduler.policies.outcomes import MAX_REASON, clip
 from prefetch_scheduler.policies.values import define, frozen
-from prefetch_scheduler.policies.worth import Worth, with_worth
+from prefetch_scheduler.policies.worth import with_worth
 from prefetch_scheduler.policies.yaml_text import printable
 
 LINES = 32
@@ -23,6 +23,16 @@ number."""
 LATEST = 300
 """Lines kept of all keys together, for who looks on."""
 _DAY_S = 86_400
+
+_E = TypeVar(
+    "_E",
+    bound=ev.Note
+    | ev.Miss
+    | ev.PrefetchStarted
+    | ev.PrefetchWasted
+    | ev.PrefetchCancelled
+    | ev.PrefetchFailed,
+)
 
 
 @frozen
@@ -47,14 +57,16 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
-_Line = tuple[str, float, float, str, str, str, Worth | None]
-"""The key, the fields of a `StoryLine`, and how what it tells of was weighed: many more are written
-down than are ever read."""
+_Line = tuple[str, float, float, ev.MetricsEvent, str]
+"""The key, engine time, wall clock, what happened, and the session: put into words when somebody
+asks, since many more are written down than are ever read."""
 
 
 def _shown(line: _Line) -> StoryLine:
-    _, at, wall, event, reason, session, worth = line
-    return StoryLine(at, wall, event, with_worth(reason, worth), session)
+    _, at, wall, event, session = line
+    name, reason = _words(event)
+    worth = event.worth if isinstance(event, ev.Note) else None
+    return StoryLine(at, wall, name, with_worth(clip(reason), worth), session)
 
 
 @define(eq=False)
@@ -64,16 +76,39 @@ class StoryBook:
     lines: int = LINES
     keys: int = KEYS
     _stories: OrderedDict[str, list[_Line]] = field(init=False, factory=OrderedDict)
-    _prefetches: Numbered[tuple[str, str]] = field(init=False, factory=lambda: Numbered(PREFETCHES))
-    """Key and session of each prefetch."""
+    _prefetches: Numbered[ev.PrefetchStarted] = field(
+        init=False, factory=lambda: Numbered(PREFETCHES)
+    )
+    """How each prefetch began: later events give its number only."""
     _latest: deque[_Line] = field(init=False, factory=lambda: deque(maxlen=LATEST))
     """The newest lines of all keys."""
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
-        worth = event.worth if type(event) is ev.Note else None
-        for key, session, name, reason in self._told(event):
-            self._tell((public_key(key), now, wall, name, clip(reason), session, worth))
+        match event:
+            case ev.PrefetchStarted(id=id_, key=key):
+                self._prefetches[id_] = event
+                self._tell((public_key(key), now, wall, _bounded(event), event.session))
+            case ev.Note() | ev.Miss():
+                self._tell((public_key(event.key), now, wall, _bounded(event), event.session))
+            case ev.PrefetchLoaded(id=id_) | ev.PrefetchUsed(id=id_):
+                self._go_on(id_, event, now, wall)
+            case ev.PrefetchWasted() | ev.PrefetchCancelled() | ev.PrefetchFailed():
+                self._go_on(event.id, _bounded(event), now, wall)
+            case ev.Predicted(session=session, keys=keys):
+                alike = ev.Predicted(session, ())  # none of its lines keeps the others' keys
+                for key in keys:
+                    self._tell((public_key(key), now, wall, alike, session))
+            case ev.LateHit() | ev.Joined() | ev.DemandLoaded() | ev.P0NotResident():
+                self._tell((public_key(event.key), now, wall, event, event.session))
+            case ev.ServedStale() | ev.EntryRemoved():
+                self._tell((public_key(event.key), now, wall, event, event.session))
+            case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted() | ev.Learned():
+                pass
+            case ev.Hits() | ev.KeysRead() | ev.Dropped():
+                pass  # hits are too many to tell one by one
+            case _:
+                assert_never(event)
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
@@ -101,55 +136,57 @@ class StoryBook:
         if len(story) > self.lines:
             del story[0]
 
-    def _told(self, event: ev.MetricsEvent) -> list[tuple[str, str, str, str]]:
-        """`(key, session, what happened, why)` for each key that the event is about."""
-        match event:
-            case ev.Note(key=key, event=name, reason=reason, session=session):
-                return [(key, session, name, reason)]
-            case ev.Predicted(session=session, keys=keys):
-                return [(key, session, "predicted", "") for key in keys]
-            case ev.PrefetchStarted(id=id_, session=session, key=key):
-                self._prefetches[id_] = key, session
-                why = f"{event.cause.value}, {event.reason}" if event.reason else event.cause.value
-                return [(key, session, "prefetch started", f"{why}, about {event.tokens} tokens")]
-            case ev.PrefetchLoaded(id=id_, tokens=tokens, load_s=load_s):
-                return self._of(id_, "prefetch loaded", f"{tokens} tokens in {load_s:.3f} s")
-            case ev.PrefetchUsed(id=id_, session=session, waited_s=waited_s):
-                waited = f"the reader waited {waited_s:.3f} s" if waited_s else "without waiting"
-                return self._of(id_, "prefetch used", waited, session)
-            case ev.PrefetchWasted(id=id_, reason=reason):
-                return self._of(id_, "prefetch wasted", reason)
-            case ev.PrefetchCancelled(id=id_, reason=reason):
-                return self._of(id_, "prefetch cancelled", reason)
-            case ev.PrefetchFailed(id=id_, reason=reason):
-                return self._of(id_, "prefetch failed", reason)
-            case ev.LateHit(session=session, key=key):
-                return [(key, session, "late hit", "a reader joined the prefetch under way")]
-            case ev.Joined(session=session, key=key):
-                return [(key, session, "joined", "a reader waited for another reader's load")]
-            case ev.Miss(session=session, key=key, predicted=predicted, reason=reason):
-                why = reason or ("predicted" if predicted else "not predicted")
-                return [(key, session, "miss", why)]
-            case ev.DemandLoaded(session=session, key=key, tokens=tokens, load_s=load_s):
-                return [(key, session, "demand loaded", f"{tokens} tokens in {load_s:.3f} s")]
-            case ev.P0NotResident(session=session, key=key):
-                return [(key, session, "not resident", "a P0 item that should have been")]
-            case ev.ServedStale(session=session, key=key, why=why):
-                return [(key, session, "served stale", why)]
-            case ev.EntryRemoved(key=key, cause=cause, session=session):
-                return [(key, session, "removed from the cache", str(cause))]
-            case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted() | ev.Learned():
-                return []
-            case ev.Hits() | ev.KeysRead() | ev.Dropped():
-                return []  # hits are too many to tell one by one
-            case _:
-                assert_never(event)
+    def _go_on(
+        self, id_: int, event: ev.PrefetchLoaded | ev.PrefetchEnding, now: float, wall: float
+    ) -> None:
+        """Tell on of a prefetch; of one that is not known any more, nothing."""
+        begun = self._prefetches.get(id_)
+        if begun is not None:
+            session = event.session if isinstance(event, ev.PrefetchUsed) else begun.session
+            self._tell((public_key(begun.key), now, wall, event, session))
 
-    def _of(
-        self, id_: int, name: str, reason: str, session: str | None = None
-    ) -> list[tuple[str, str, str, str]]:
-        known = self._prefetches.get(id_)
-        if known is None:
-            return []
-        key, owner = known
-        return [(key, owner if session is None else session, name, reason)]
+
+def _bounded(event: _E) -> _E:
+    """The event with a text of bounded length: an error's may be of any."""
+    if len(event.reason) <= MAX_REASON:
+        return event
+    return evolve(event, reason=clip(event.reason))
+
+
+def _words(event: ev.MetricsEvent) -> tuple[str, str]:
+    """What happened, and why."""
+    match event:
+        case ev.Note(event=name, reason=reason):
+            return name, reason
+        case ev.Predicted():
+            return "predicted", ""
+        case ev.PrefetchStarted(cause=cause, tokens=tokens, reason=reason):
+            why = f"{cause.value}, {reason}" if reason else cause.value
+            return "prefetch started", f"{why}, about {tokens} tokens"
+        case ev.PrefetchLoaded(tokens=tokens, load_s=load_s):
+            return "prefetch loaded", f"{tokens} tokens in {load_s:.3f} s"
+        case ev.PrefetchUsed(waited_s=waited_s):
+            waited = f"the reader waited {waited_s:.3f} s" if waited_s else "without waiting"
+            return "prefetch used", waited
+        case ev.PrefetchWasted(reason=reason):
+            return "prefetch wasted", reason
+        case ev.PrefetchCancelled(reason=reason):
+            return "prefetch cancelled", reason
+        case ev.PrefetchFailed(reason=reason):
+            return "prefetch failed", reason
+        case ev.LateHit():
+            return "late hit", "a reader joined the prefetch under way"
+        case ev.Joined():
+            return "joined", "a reader waited for another reader's load"
+        case ev.Miss(predicted=predicted, reason=reason):
+            return "miss", reason or ("predicted" if predicted else "not predicted")
+        case ev.DemandLoaded(tokens=tokens, load_s=load_s):
+            return "demand loaded", f"{tokens} tokens in {load_s:.3f} s"
+        case ev.P0NotResident():
+            return "not resident", "a P0 item that should have been"
+        case ev.ServedStale(why=why):
+            return "served stale", why
+        case ev.EntryRemoved(cause=cause):
+            return "removed from the cache", str(cause)
+        case _:
+            raise ValueError(f"no line of a story: {event!r}")

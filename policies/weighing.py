@@ -17,7 +17,7 @@ from prefetch_scheduler.policies.expectations import (
 from prefetch_scheduler.policies.familiar import Odds
 from prefetch_scheduler.policies.places import Places
 from prefetch_scheduler.policies.price import MIDDLE
-from prefetch_scheduler.policies.read_model import MOST, ReadModel, signs
+from prefetch_scheduler.policies.read_model import MOST, NOTHING, OfKey, ReadModel, Signs, signs
 from prefetch_scheduler.policies.worth import Worth, hidden_part, weighed
 
 WARM_UP = 40
@@ -28,6 +28,19 @@ LEAST_LEAD_S = 1e-3
 _PREDICTED = Why.PREDICTED
 _PREDICTED_NUMBER: int = Why.PREDICTED.value
 _UNTAUGHT = ReadModel()
+
+
+class _Stated:
+    """What is the same for all keys of a moment of which a group states one confidence."""
+
+    __slots__ = ("first_examples", "groups", "odds", "stated")
+
+    def __init__(self, group: Group, stated: float, odds: float) -> None:
+        self.groups, self.stated = (group,), (stated,)
+        self.odds = odds
+        self.first_examples: dict[OfKey, tuple[tuple[int, Signs], ...]] = {}
+        """Of what is stated of a key for the first time."""
+
 
 _Law = tuple[ReadModel | None, float, float, float, float, float, float, float, float]
 """What is the same for all items of a moment that one source would load: the model where what is
@@ -63,6 +76,7 @@ class Weighing:
         "_models",
         "_now",
         "_odds",
+        "_of_place",
         "_open",
         "_places",
         "_predicted",
@@ -89,7 +103,8 @@ class Weighing:
         self._now, self._loads_ahead = now, loads_ahead
         self._price, self._lead_s = price, max(LEAST_LEAD_S, lead_s)
         self._spend, self._forfeit = spend, least_chance / (1 - least_chance)
-        self._stated: dict[Group, dict[float, float]] = {}
+        self._stated: dict[Group, dict[float, _Stated]] = {}
+        self._of_place: dict[float, OfKey] = {0.0: NOTHING}
         self._laws: dict[int, _Law] = {}
         self._predicted = models[_PREDICTED]
         self._places, self._changes = places, log1p(known.changes)
@@ -108,7 +123,10 @@ class Weighing:
         if expected is None:
             expected = self._opened(stored, source)
         expected.repeats = repeats = expected.repeats + 1
-        if not repeats & (repeats - 1):  # as for `examples`: what is said again is no news
+        if repeats == 1:
+            told = self._told(group, stated)
+            expected.groups, expected.stated = told.groups, told.stated
+        elif not repeats & (repeats - 1):  # as for `examples`: what is said again is no news
             expected.groups += (group,)
             expected.stated += (stated,)
         return expected
@@ -117,9 +135,23 @@ class Weighing:
         """A new expectation, with what is known of its key for as long as it lasts."""
         expected = self._known.expect(stored, source, self._now)
         reads = self._known.reads.get(stored, 0)
-        changed = stored in self._known.changed
-        expected.of_key = (log1p(reads), float(changed), self._places.odds(stored))
+        odds = self._places.odds(stored)
+        if reads:  # only what was read is known to have changed since
+            expected.of_key = (log1p(reads), float(stored in self._known.changed), odds)
+        else:
+            known = self._of_place.get(odds)
+            expected.of_key = known or self._of_place.setdefault(odds, (0.0, 0.0, odds))
         return expected
+
+    def _told(self, group: Group, stated: float) -> _Stated:
+        known = self._stated.get(group)
+        if known is None:
+            known = self._stated[group] = {}
+        told = known.get(stated)
+        if told is None:
+            odds = self._calibration.odds(group, stated)
+            told = known[stated] = _Stated(group, stated, odds)
+        return told
 
     def unasked(
         self, stored: str, source: int, tokens: int, load_s: float, factor: float
@@ -198,19 +230,20 @@ class Weighing:
         """
         # As `signs`, `ReadModel.chance`, `hidden_part` and `_weighed`, without calling them, and
         # with what is the same for items of one group or source kept for the next one.
-        known = self._stated.get(group)
-        if known is None:
-            known = self._stated[group] = {}
-        s1 = known.get(stated)
-        if s1 is None:
-            s1 = known[stated] = self._calibration.odds(group, stated)
-        repeats = expected.repeats
+        told = self._told(group, stated)
+        repeats, s1 = expected.repeats, told.odds
         s2 = log(repeats) if repeats > 1 else 0.0
-        s3, s4, s5 = expected.of_key
+        s3, s4, s5 = of_key = expected.of_key
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
             # The first, second, fourth, eighth time, and so on.
-            shown = (1.0, s1, s2, s3, s4, s5, self._changes)
-            expected.examples += ((_PREDICTED_NUMBER, shown),)
+            first = not expected.examples and repeats == 1
+            examples = told.first_examples.get(of_key) if first else None
+            if examples is None:
+                shown = (1.0, s1, s2, s3, s4, s5, self._changes)
+                examples = (*expected.examples, (_PREDICTED_NUMBER, shown))
+                if first:
+                    told.first_examples[of_key] = examples
+            expected.examples = examples
         law = self._laws.get(expected.source) or self._law(expected.source)
         model, bias, w1, w2, w3, w4, w5, level, power = law
         x = bias + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5

@@ -17,7 +17,7 @@ from prefetch_scheduler.policies.alerts import Breach
 from prefetch_scheduler.policies.counts import Counts
 from prefetch_scheduler.policies.layer_lists import LayerFigures, LayersSnapshot
 from prefetch_scheduler.policies.report import Report, whether_it_pays
-from prefetch_scheduler.policies.slots import pool_capacity
+from prefetch_scheduler.policies.slots import pool_slots
 from prefetch_scheduler.policies.snapshot import Snapshot
 from prefetch_scheduler.policies.values import frozen
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -178,7 +178,7 @@ def _pools(runtime: "Runtime", health: Health) -> dict[str, PoolFigures]:
         str(pool): PoolFigures(
             waiting=health.queues.get(f"waiting-{pool}", (0, 0))[0],
             running=health.running.get(str(pool), 0),
-            capacity=pool_capacity(runtime.config, pool),
+            capacity=pool_slots(runtime.config, pool),
         )
         for pool in Pool
     }
