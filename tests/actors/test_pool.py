@@ -68,8 +68,8 @@ class Bench:
 
         system.start([ChildSpec(address=self.address, start=start)])
 
-    def fetch(self, *requests: LoadRequest, start: bool = True) -> None:
-        assert self.address.tell(Fetch(requests, start))
+    def fetch(self, *requests: LoadRequest, start: bool = True, standby: int = 0) -> None:
+        assert self.address.tell(Fetch(requests, start, standby=standby))
 
     def reports(self) -> list[LoadReport]:
         return [r for m in self.planner.messages if isinstance(m, PoolReport) for r in m.reports]
@@ -552,3 +552,30 @@ def test_a_load_reported_as_started_does_start_even_if_it_is_cancelled_at_once(
     bench.fetch(LoadRequest(1, ASYNC, "url:x", "x", 60.0, 60.0))
     bench.wait(Ended, 1)
     assert gate.running.is_set()
+
+
+# ---- loads that stand by ------------------------------------------------------------------
+
+
+@BOTH
+def test_what_stands_by_is_loaded_in_turn_and_told_of_in_few_reports(
+    bench: Bench, source: int
+) -> None:
+    bench.fetch(*[request(n, source) for n in range(1, 9)], standby=7)
+    bench.planner.wait_for(lambda _: bench.credits() == 8 + 8)
+    loaded = [r.id for r in bench.reports() if isinstance(r, Loaded)]
+    assert loaded == list(range(1, 9))  # one slot: each after the one before
+    started = {r.id for r in bench.reports() if isinstance(r, Started)}
+    assert started == set(loaded)
+    assert len([m for m in bench.planner.messages if isinstance(m, PoolReport)]) < 8
+
+
+@BOTH
+def test_no_report_waits_for_a_load_that_stood_by_and_takes_long(bench: Bench, source: int) -> None:
+    gate = bench.gate("slow", source)
+    bench.fetch(request(1, source), request(2, source, "slow"), standby=1)
+    bench.wait(Loaded, 1)
+    bench.wait(Started, 2)
+    assert not any(isinstance(r, Loaded) and r.id == 2 for r in bench.reports())
+    gate.go.set()
+    bench.wait(Loaded, 2)

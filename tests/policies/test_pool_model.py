@@ -157,5 +157,92 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert known == self.last_id - len(self.final)
 
 
+SLOTS = 3
+
+
+class StandbyAgainstModel(RuleBasedStateMachine):
+    """A planner that hands loads over before they have a slot; its account of the slots."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = PoolMachine(Pool.P1, CAPACITY + 4, permits=False, batch=True, table=TABLE)
+        self.now = 0.0
+        self.credits = 0
+        self.last_id = 0
+        self.sources: dict[int, int] = {}
+        self.claims: set[int] = set()
+        self.standby: set[int] = set()
+        self.code: dict[int, int] = {}  # called and not returned: number -> run
+        self.take(self.pool.start(0.0))
+
+    def take(self, effects: list[PoolEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Run):
+                self.code |= {request.id: effect.serial for request in effect.requests}
+        for report in effects:
+            if isinstance(report, PoolReport):
+                self.credits += report.credits
+                for item in report.reports:
+                    self.standby.discard(item.id)
+                    if isinstance(item, Started):
+                        self.claims.add(item.id)
+                    else:
+                        self.claims.discard(item.id)
+                # As a whole: a slot passes from one to the next within a report.
+                assert len(self.claims) <= SLOTS
+
+    @rule(
+        sources=st.lists(st.integers(0, 1), max_size=3),
+        ahead=st.integers(0, 4),
+        claim=st.floats(0.1, 3.0),
+    )
+    def fetch(self, sources: list[int], ahead: int, claim: float) -> None:
+        sources = sources[: min(self.credits, SLOTS - len(self.claims))]
+        ahead = min(ahead, self.credits - len(sources)) if sources else 0
+        made = []
+        for source in [*sources, *[sources[-1] for _ in range(ahead)]]:
+            self.last_id += 1
+            id_ = self.last_id
+            made.append(LoadRequest(id_, source, f"k:{id_}", str(id_), claim, 2.0))
+            (self.claims if len(made) <= len(sources) else self.standby).add(id_)
+            self.sources[id_] = source
+        self.credits -= len(made)
+        self.take(self.pool.handle(Fetch(tuple(made), standby=ahead), self.now))
+
+    @rule(data=st.data(), command=st.sampled_from([CancelLoad, Withdraw]))
+    def take_back(self, data: st.DataObject, command: type[CancelLoad]) -> None:
+        if self.last_id:
+            id_ = data.draw(st.integers(1, self.last_id))
+            self.take(self.pool.handle(command(id_), self.now))
+
+    @rule(data=st.data(), good=st.booleans(), several=st.booleans())
+    def end(self, data: st.DataObject, good: bool, several: bool) -> None:
+        outcome = LoadResult(Content("x"), 0.1) if good else LoadFailure("bad")
+        for _ in range(2 if several else 1):
+            if self.code:
+                id_ = data.draw(st.sampled_from(sorted(self.code)))
+                self.pool.take(RunEnded(id_, outcome, self.code.pop(id_)))
+        self.take(self.pool.effects(self.now))
+
+    @rule(seconds=st.floats(0.0, 2.0))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.take(self.pool.tick(self.now))
+
+    @invariant()
+    def the_account_is_the_pools(self) -> None:
+        counts = self.pool.counts()
+        assert counts["running"] == len(self.claims) <= SLOTS
+        assert counts["waiting"] == len(self.standby)
+        assert self.credits + len(self.claims) + len(self.standby) == CAPACITY + 4
+
+    @invariant()
+    def whoever_stands_by_has_a_load_to_wait_for(self) -> None:
+        running = {self.sources[id_] for id_ in self.claims}
+        assert {self.sources[id_] for id_ in self.standby} <= running
+        assert not (self.standby and not self.pool.follows_on)
+
+
 TestPoolAgainstModel = PoolAgainstModel.TestCase
+TestStandbyAgainstModel = StandbyAgainstModel.TestCase
 TestPoolAgainstModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.vocabulary import Pool
 from support.restless import SOURCES, RestlessWorld, base
 from support.schedules import (
     CONFIGS,
+    QUICK_CONFIGS,
     CrashStep,
     EditAllStep,
     EditStep,
@@ -44,12 +45,13 @@ def play(played: Schedule, told_of: Callable[[str], object] | None = None) -> Re
     habits = played.habits
     w = RestlessWorld(
         sources=SOURCES,
-        config=CONFIGS[played.config],
+        config=(*CONFIGS, *QUICK_CONFIGS)[played.config],
         rng=random.Random(played.seed + 1_000_000_007),
         checked_kinds=frozenset(habits.checked_kinds),
         error_rate=habits.error_rate,
         hang_rate=habits.hang_rate,
         deaf_rate=habits.deaf_rate,
+        quick=habits.quick,
         crashing=played.violent,
         kills=played.kills,
         told_of=told_of,

@@ -10,6 +10,7 @@ fail and come back as they do in an engine. A pool, which is an event loop, is i
 what fails is that; the shells of pools and the Supervisor are left to engines of real actors.
 """
 
+import itertools
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -53,6 +54,7 @@ from prefetch_scheduler.policies.pool_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.prediction import FollowUp
+from prefetch_scheduler.policies.quantiles import TRUSTED
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable, Survey
 from prefetch_scheduler.policies.story import StoryBook
@@ -68,6 +70,7 @@ TURNS = (0.0, 0.0, 0.0, 0.001, 0.01)
 DRAIN_S = 20.0
 """As the CacheLayer's `DRAIN_EVERY_S`, but not thousands of times while a world comes to rest."""
 LOAD_S = (0.0, 0.001, 0.03, 0.2, 0.3, 0.7, 3.0)
+QUICK_S = (0.0, 0.0001)
 
 
 def base(key: str) -> str:
@@ -220,6 +223,8 @@ class RestlessWorld(World):
     hang_rate: float = 0.01
     deaf_rate: float = 0.4
     """Share of loads that ignore that they are cancelled."""
+    quick: bool = False
+    """Whether loads that do not hang take next to no time."""
     crashing: bool = False
     """Whether actors fail: then what a pool's code was doing goes on unheard."""
     kills: tuple[Kill, ...] = ()
@@ -277,6 +282,10 @@ class RestlessWorld(World):
         planner.on_down = lambda delay: planner_down(runtime, delay)  # type: ignore[arg-type]  # what of it is used there
         for shell in self.shells.values():
             shell.start()
+        if self.quick:
+            estimator = self.planner.state.estimator
+            for source, _ in itertools.product(self.sources, range(TRUSTED)):
+                estimator.observe(source, "", estimated_tokens=None, tokens=10, load_s=QUICK_S[1])
 
     def _shell(self, role: str, make: Any, **more: Any) -> Shell:
         shell = self.shells[role] = Shell(self, role, make, self.killer, **more)
@@ -476,7 +485,7 @@ class RestlessWorld(World):
         machine = self.pools[pool]
         number = (self._number(machine), run.serial)
         hangs = rng.random() < self.hang_rate
-        seconds = HANG if hangs else rng.choice(LOAD_S)
+        seconds = HANG if hangs else rng.choice(QUICK_S if self.quick else LOAD_S)
         code = Code(
             pool, machine, run, self.now + seconds, heeds_cancel=rng.random() >= self.deaf_rate
         )
