@@ -124,6 +124,7 @@ class Planner(EngineActor):
         view: what readers see; for those who ask by message instead of reading it.
         current: the entry of a cache key, and its content if that is fresh.
         publish: tells the host's subscribers; must not block.
+        heard: whether there are any.
         kept: what outlives an incarnation.
         desk: where submits wait that `SubmitWaiting` speaks of.
     """
@@ -140,6 +141,7 @@ class Planner(EngineActor):
         view: PublishedView,
         current: Callable[[str], tuple[Entry | None, Content | None]],
         publish: Callable[[HostEvent], None],
+        heard: Callable[[], bool] = lambda: True,
         kept: PlannerKept | None = None,
         desk: SubmitDesk | None = None,
     ) -> None:
@@ -165,6 +167,7 @@ class Planner(EngineActor):
         self._view = view
         self._current = current
         self._publish = publish
+        self._heard = heard
         self._effects: list[PlannerEffect] = []
 
     def on_start(self) -> None:
@@ -342,6 +345,7 @@ class Planner(EngineActor):
 
     def _handle(self, event: Any) -> None:
         clock = self.home.clock
+        self.machine.state.heard = self._heard()
         effects = self.machine.handle(event, clock.now(), wall=clock.wall(), today=clock.today())
         for place, effect in enumerate(effects):
             if type(effect) is ToPool:

@@ -46,6 +46,7 @@ def child_specs(runtime: "Runtime") -> Iterable[ChildSpec]:
             view=runtime.view,
             current=runtime.reader.current,
             publish=runtime.publish,
+            heard=lambda: len(runtime.subscribers) > 0,
             kept=runtime.planner_kept,
             desk=runtime.desk,
         )

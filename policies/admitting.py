@@ -55,6 +55,8 @@ def admit(
     """Queue what the plan loads, and take over what is under way already."""
     pinned = {role for role, base in s.config.priorities.base.items() if base == Priority.P0}
     want = Want(session.id, pending.cause, state.id, pending.depth)
+    this_plan = (state.id,)
+    new: list[Flight] = []
     for item in plan.items:
         stored = item.stored
         if item.role in pinned:
@@ -73,13 +75,16 @@ def admit(
             s.flights.want(flight, want)
             _rank_anew(s, flight, item)
         elif item.admitted:
-            _enqueue(s, session, item, want, now)
+            new.append(_flight(s, session, item, want, now))
         elif item.lane is Lane.DEFERRED:
             _defer(s, session, item)
         if expected and stored in state.outstanding:
             flight = s.flights.live[stored]
-            if state.id not in flight.expected_by:
-                flight.expected_by += (state.id,)
+            if not flight.expected_by:
+                flight.expected_by = this_plan
+            elif state.id not in flight.expected_by:
+                flight.expected_by += this_plan
+    s.enqueue_all(new)
 
 
 def _defer(s: PlannerState, session: SessionState, item: PlanItem) -> None:
@@ -110,7 +115,7 @@ def _expect(state: PlanState, item: PlanItem) -> None:
         state.failed = True
 
 
-def _enqueue(
+def _flight(
     s: PlannerState, session: SessionState, item: PlanItem, want: Want, now: float
 ) -> Flight:
     background = item.lane is Lane.BACKGROUND
@@ -139,7 +144,6 @@ def _enqueue(
     )
     flight.pool = flight.own_pool
     s.flights.add(flight)
-    s.enqueue(flight)
     return flight
 
 

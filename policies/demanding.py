@@ -178,7 +178,7 @@ def _make_demand(flight: Flight) -> None:
     flight.pool = Pool.DEMAND
     if flight.prefetch_id == 0:  # it was never started
         flight.cause = Cause.DEMAND
-        flight.source_at = 0
+        flight.turn_to(0)
 
 
 def _count_join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> None:

@@ -27,7 +27,7 @@ def leave_to_wants(s: PlannerState, flight: Flight) -> None:
     if flight.is_prefetch or flight.prefetch_id or not flight.wants:
         return
     flight.cause = next(iter(flight.wants.values())).cause
-    flight.source_at = s.first_prefetch_source(flight.key)
+    flight.turn_to(s.first_prefetch_source(flight.key))
     if not flight.tokens:
         estimate = s.estimator.estimate(flight.source, flight.name, flight.survey, None, None)
         flight.tokens, flight.load_s = estimate.tokens, estimate.load_s

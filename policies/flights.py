@@ -102,6 +102,7 @@ class Flight:
     """Of the prediction that it was made for; empty: it was not predicted."""
     state: State = State.QUEUED
     source_at: int = 0
+    """The place of `source`; changed by `turn_to`."""
     wants: dict[str, Want] = Factory(dict)
     waiters: tuple[Waiter, ...] = ()
     parts: Mapping[str, Content] = NO_PARTS
@@ -123,14 +124,20 @@ class Flight:
     """Under which number it was counted as a started prefetch; 0: it was not."""
     used: bool = False
     entry: Entry | None = None
+    source: SourceInfo = field(init=False)
+    """Of `sources` the one that is tried."""
+
+    def __attrs_post_init__(self) -> None:
+        self.source = self.sources[self.source_at]
+
+    def turn_to(self, source_at: int) -> None:
+        """Try that of its sources from now on."""
+        self.source_at = source_at
+        self.source = self.sources[source_at]
 
     def no_longer_awaited_by(self, waiter: Waiter) -> None:
         """That reader has been answered, or has given up."""
         self.waiters = tuple([other for other in self.waiters if other is not waiter])
-
-    @property
-    def source(self) -> SourceInfo:
-        return self.sources[self.source_at]
 
     @property
     def group(self) -> Group:

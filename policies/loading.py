@@ -230,10 +230,11 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
         s.learning.loaded(owner, flight.stored, flight.group, tokens, expected=expected, why=why)
     pin_for = tuple(sorted(flight.pin_for)) if flight.pin_for else ()
     s.emit(ToCache(Put(entry, flight.id, pin_for)))
-    told = ResourceLoaded(
-        flight.key, owner, tokens, flight.cause, source.name, result.load_s, s.wall
-    )
-    s.emit(Tell(told))
+    if s.heard:
+        told = ResourceLoaded(
+            flight.key, owner, tokens, flight.cause, source.name, result.load_s, s.wall
+        )
+        s.emit(Tell(told))
     if flight.expands:
         following.await_follow_ups(s, flight, owner)
 
@@ -321,14 +322,14 @@ def again(
     """Queue another attempt at a flight under a new number, from that of its sources."""
     s.flights.renumber(flight)  # first: what the old number holds is a slot of the old source
     if source_at is not None:
-        flight.source_at = source_at
+        flight.turn_to(source_at)
     flight.state = State.QUEUED
     flight.prefetch_id = 0
     flight.used = flight.overtaken = False
     flight.parts = NO_PARTS
     flight.created_at = now
     if demand:
-        flight.source_at = 0
+        flight.turn_to(0)
         flight.cause = Cause.DEMAND
         flight.pool = Pool.DEMAND
     else:
@@ -358,7 +359,7 @@ def attempt_failed(
     following = _next_source(s, flight)
     if following is not None:
         s.flights.renumber(flight)
-        flight.source_at = following
+        flight.turn_to(following)
         flight.state = State.QUEUED
         flight.parts = NO_PARTS
         if flight.waiters:

@@ -6,6 +6,7 @@ The planner's rules are functions over this state, grouped by what they react to
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Literal
 
 from attrs import field
@@ -103,6 +104,8 @@ class PlannerState:
     """Engine time of the event in hand, or of the one handled last."""
     wall: float = field(init=False, default=0.0)
     today: int = field(init=False, default=0)
+    heard: bool = field(init=False, default=True)
+    """Whether anybody is told of loads: else there is no need to put them into words."""
     out: list[PlannerEffect] = field(init=False, factory=list)
     _kinds: dict[str, Kind] = field(init=False, factory=dict)
 
@@ -176,6 +179,13 @@ class PlannerState:
         self.queue.add(flight, first=first)
         if flight.pool is Pool.P3:
             self.unstarted.add(flight)
+
+    def enqueue_all(self, flights: Sequence[Flight]) -> None:
+        """The same for what a plan loads."""
+        self.queue.add_all(flights)
+        for flight in flights:
+            if flight.pool is Pool.P3:
+                self.unstarted.add(flight)
 
     # ---- sessions and sources -------------------------------------------------------------
 

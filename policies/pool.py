@@ -135,7 +135,7 @@ class PoolMachine:
         self._passed_on: dict[int, int] = {}  # source -> slots that its standby takes over now
         self._ahead: set[int] = set()
         self._serials = count(1)
-        self._wanted: dict[int, set[int]] = {}  # run -> its requests that are not dropped
+        self._wanted: dict[int, set[int]] = {}  # run of several -> those not dropped
         self._deadlines: list[tuple[float, int, int]] = []  # (due, order, request)
         self._order = count()
         self._effects: list[PoolEffect] = []
@@ -347,7 +347,8 @@ class PoolMachine:
             run = Run(tuple([job.request for job in group]), next(self._serials))
             for job in group:
                 job.run = run
-            self._wanted[run.serial] = {job.request.id for job in group}
+            if len(group) > 1:
+                self._wanted[run.serial] = {job.request.id for job in group}
             self._effects.append(run)
 
     def _cancel(self, id_: int) -> None:
@@ -450,10 +451,12 @@ class PoolMachine:
 
     def _settle(self, job: _Job) -> bool:
         """Its result is no longer waited for. True: nor is any other of its run."""
-        run = job.run.serial if job.run is not None else 0
+        if job.run is None:
+            return False
+        run = job.run.serial
         wanted = self._wanted.get(run)
         if wanted is None:
-            return False
+            return len(job.run.requests) == 1
         wanted.discard(job.request.id)
         if wanted:
             return False

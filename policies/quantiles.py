@@ -73,7 +73,8 @@ class Quantiles:
         elif not bound:
             high -= size * (1 - high_share)
         least = low + _NORMAL_90 * _LEAST_SPREAD
-        self._logs = [low, high if high > least else least]
+        logs = self._logs
+        logs[0], logs[1] = low, high if high > least else least
 
     @property
     def spread(self) -> float:

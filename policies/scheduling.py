@@ -59,8 +59,12 @@ class SlotSchedule:
         It takes a slot unless it would finish after `deadline_s`; None: whenever it finishes.
         """
         urgent = priority <= Priority.P1
-        limits = (self._all,) if urgent else (self._all, self._unreserved, self._eager)
-        start = max(free[0] for free in limits)
+        if urgent:
+            limits: tuple[list[float], ...] = (self._all,)
+            start = self._all[0]
+        else:
+            limits = self._all, self._unreserved, self._eager
+            start = max([free[0] for free in limits])
         finish = start + load_s
         if deadline_s is not None and finish > deadline_s + TOLERANCE_S:
             return Placed(start, finish, False)
