@@ -139,7 +139,7 @@ def _flight(
         load_s=c.load_s,
         survey=c.survey,
         reason="; ".join(c.reasons) if c.reasons else "",
-        whose=whose(c.role.value, c.predictor) if want.cause is Cause.PREDICTION else "",
+        whose=whose(str(c.role), c.predictor) if want.cause is Cause.PREDICTION else "",
         wants={session.id: want},
     )
     flight.pool = flight.own_pool

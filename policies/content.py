@@ -32,6 +32,8 @@ def byte_size(value: str | bytes) -> int:
 
 _set = object.__setattr__
 
+_UNSAID = ("version", "media_type", "max_age_s", "key", "source", "loaded_at", "layer")
+
 
 @frozen
 class Content:
@@ -64,6 +66,17 @@ class Content:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.value, str | bytes):
             raise TypeError(f"Content.value must be str or bytes, got {type(self.value).__name__}")
+
+    @classmethod
+    def counted(cls, value: str | bytes, tokens: int, size: int) -> "Content":
+        """Content whose tokens and bytes have just been counted: there is nothing to check."""
+        made = object.__new__(cls)
+        for name, known in (("value", value), ("tokens", tokens), ("_size", size)):
+            _set(made, name, known)
+        for name in _UNSAID:
+            _set(made, name, None)
+        _set(made, "stale", False)
+        return made
 
     @property
     def size(self) -> int:

@@ -67,12 +67,17 @@ def withdraw(s: PlannerState, flight: Flight) -> None:
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
     """Tell the plans that counted on this flight how it ended."""
+    if not flight.expected_by:
+        return
     for plan in _expecting(s, flight):
         settle(s, plan, flight.stored, ok=ok)
 
 
 def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
-    return [s.plans[number] for number in sorted(flight.expected_by) if number in s.plans]
+    numbers = flight.expected_by
+    if len(numbers) > 1:
+        numbers = tuple(sorted(numbers))
+    return [s.plans[number] for number in numbers if number in s.plans]
 
 
 def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:

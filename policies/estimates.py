@@ -206,6 +206,8 @@ class Estimator:
 
     _tokens: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_TOKENS, TOKENS_FLOOR))
     _seconds: Quantity = field(init=False, factory=lambda: Quantity(DEFAULT_LOAD_S, SECONDS_FLOOR))
+    _usual: dict[tuple[int, str], Estimate] = field(init=False, factory=dict)
+    """Source and suffix -> what names are estimated at of which nothing is known, as of now."""
     _names: _Bounded[_Name, _Known] = field(init=False, factory=lambda: _Bounded(NAMES_KEPT))
     sizes: dict[int, Quantiles] = field(init=False, factory=dict)
     """Tokens of each source's loads, and so of its kind's."""
@@ -236,7 +238,11 @@ class Estimator:
         """
         source = info.id if info else None
         suffix = suffix_of(name)
-        tokens_before, tokens_then, s_before, s_then = self._names.get((source, name), _NEVER)
+        known = self._names.get((source, name))
+        unknown = known is None and survey is None and tokens is None and load_s is None
+        if unknown and info is not None and info.tokens is None and info.load_s is None:
+            return self._usually(info.id, suffix)  # as most often
+        tokens_before, tokens_then, s_before, s_then = known or _NEVER
         size, size_basis = _sound(tokens, MAX_TOKENS), "prediction"
         if size is None:
             surveyed = survey.tokens if survey else None
@@ -251,6 +257,17 @@ class Estimator:
             time, time_basis = self._seconds.estimate(source, suffix, stated, s_before, s_then)
         return Estimate(round(size), time, size_basis, time_basis)
 
+    def _usually(self, source: int, suffix: str) -> Estimate:
+        found = self._usual.get((source, suffix))
+        if found is None:
+            size, size_basis = self._tokens.estimate(source, suffix, None, None, -1.0)
+            time, time_basis = self._seconds.estimate(source, suffix, None, None, -1.0)
+            if len(self._usual) >= GROUPS_KEPT:
+                self._usual.clear()
+            found = Estimate(round(size), time, size_basis, time_basis)
+            self._usual[source, suffix] = found
+        return found
+
     def observe(
         self,
         info: SourceInfo | None,
@@ -260,6 +277,7 @@ class Estimator:
         tokens: int,
         load_s: float,
         estimated_load_s: float | None = None,
+        typical: bool = True,
     ) -> None:
         """A load has ended.
 
@@ -270,14 +288,13 @@ class Estimator:
             tokens: what it came to.
             load_s: seconds that it took.
             estimated_load_s: as `estimated_tokens`, in seconds.
+            typical: whether it also tells of other names: of many loads that end together the
+                last ones do, since means and quantiles follow the latest.
         """
         source = info.id if info else None
         sound_tokens, sound_s = 0 <= tokens <= MAX_TOKENS, 0 <= load_s <= MAX_LOAD_S
         if not (sound_tokens or sound_s):
             return
-        groups: tuple[Group, ...] = (None,)
-        if source is not None:
-            groups = (source, suffix_of(name)), source, None
         stated = _stated(estimated_tokens, info.tokens if info else None, MAX_TOKENS)
         stated_s = _stated(estimated_load_s, info.load_s if info else None, MAX_LOAD_S)
         if sound_tokens and sound_s:
@@ -287,6 +304,12 @@ class Estimator:
             own = (stated, tokens) if sound_tokens else known[:2]
             own_s = (stated_s, load_s) if sound_s else known[2:]
             self._names.put((source, name), (*own, *own_s))
+        if not typical:
+            return
+        self._usual.clear()
+        groups: tuple[Group, ...] = (None,)
+        if source is not None:
+            groups = (source, suffix_of(name)), source, None
         if sound_tokens:
             sample = self._tokens.observe(groups, stated, tokens)
             if source is not None:

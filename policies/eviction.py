@@ -30,6 +30,9 @@ class Channel(IntEnum):
     SESSION = 3  # the entries of one session
 
 
+_CHANNELS = len(Channel)
+
+
 class Node(Linked):
     """A resident entry and where it stands."""
 
@@ -65,7 +68,7 @@ class Node(Linked):
     shelf: "Chain[Node]"
 
     def __init__(self, entry: Entry, *, read: bool, freq: int = 0) -> None:
-        super().__init__(len(Channel))
+        super().__init__(_CHANNELS)
         self.entry = entry
         self.session = entry.session
         self.chain = None

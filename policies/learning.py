@@ -202,7 +202,7 @@ class Learning:
             why: a read was expected.
         """
         known = self._sessions.get(session)
-        ahead = tokens, group, tokens if expected is None else expected, why.value
+        ahead = tokens, group, tokens if expected is None else expected, int(why)
         self._spend(tokens)
         if known is None:
             self._settle(ahead, used=False)

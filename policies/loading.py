@@ -46,6 +46,9 @@ from prefetch_scheduler.policies.pool_events import (
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Layer, Pool, Reason
 from prefetch_scheduler.policies.yaml_text import printable
 
+TELLING = 32
+"""So many events at the end of one report tell how large and slow the loads of a source are."""
+
 _WHY = {Cause.RELOAD: Why.READ_BEFORE, Cause.PREFILL: Why.FAMILIAR}
 
 
@@ -55,10 +58,11 @@ def on_pool_report(s: PlannerState, report: PoolReport, now: float) -> None:
     else:
         s.slots.grant(report.pool, report.credits)
         s.slots.permits -= report.permits_returned
-    for item in report.reports:
+    telling = len(report.reports) - TELLING
+    for place, item in enumerate(report.reports):
         flight = s.flights.by_id.get(item.id)
         if flight is not None:
-            _on_report(s, report.pool, flight, item, now)
+            _on_report(s, report.pool, flight, item, now, telling=place >= telling)
 
 
 def _praise(s: PlannerState, flight: Flight) -> None:
@@ -77,7 +81,9 @@ def _blame(s: PlannerState, flight: Flight, now: float) -> None:
         s.log("warning", text, "", flight.owner, source.name)
 
 
-def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, now: float) -> None:
+def _on_report(
+    s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, now: float, *, telling: bool
+) -> None:
     match item:
         case Started():
             _started(s, pool, flight)
@@ -85,7 +91,7 @@ def _on_report(s: PlannerState, pool: Pool, flight: Flight, item: LoadReport, no
             _praise(s, flight)
             s.slots.release(pool, item.id)
             s.flights.free_source(flight)
-            _loaded(s, flight, item.result, now)
+            _loaded(s, flight, item.result, now, telling=telling)
         case Released():
             _released(s, pool, flight, item)
         case PartLoaded():
@@ -193,7 +199,9 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
         s.learning.used(flight.group, flight.tokens)
 
 
-def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> None:
+def _loaded(
+    s: PlannerState, flight: Flight, result: LoadResult, now: float, *, telling: bool
+) -> None:
     content, source, survey = result.content, flight.source, flight.survey
     tokens, expected = content.tokens or 0, flight.tokens
     s.estimator.observe(
@@ -203,6 +211,7 @@ def _loaded(s: PlannerState, flight: Flight, result: LoadResult, now: float) -> 
         estimated_load_s=survey.load_s if survey else None,
         tokens=tokens,
         load_s=result.load_s,
+        typical=telling,
     )
     if flight.state is State.GONE:
         s.count(Dropped("late_result"))

@@ -75,6 +75,8 @@ class Marks:
         """Whether what was dispatched under `epoch` has been overtaken."""
         if self._floor > epoch or self._keys.get(public_key(stored), 0) > epoch:
             return True
+        if not self._prefixes:  # as most often
+            return False
         return any(e > epoch and matches(p, stored) for e, p in self._prefixes.items())
 
     def newest_of(self, stored: str, epoch: int) -> bool:

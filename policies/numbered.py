@@ -18,29 +18,29 @@ class Numbered(Generic[T]):
             that is so many behind it.
     """
 
-    __slots__ = ("_held", "_length")
+    __slots__ = ("_length", "_numbers", "_values")
 
     def __init__(self, places: int) -> None:
-        self._held: list[tuple[int, T] | None] = [None] * places
+        self._numbers: list[int | None] = [None] * places
+        self._values: list[T | None] = [None] * places
         self._length = 0
 
     def __setitem__(self, number: int, value: T) -> None:
-        place = number % len(self._held)
-        self._length += self._held[place] is None
-        self._held[place] = number, value
+        place = number % len(self._numbers)
+        self._length += self._numbers[place] is None
+        self._numbers[place], self._values[place] = number, value
 
     def get(self, number: int) -> T | None:
         """The number's value; None where it is not known, or no longer."""
-        found = self._held[number % len(self._held)]
-        return found[1] if found is not None and found[0] == number else None
+        place = number % len(self._numbers)
+        return self._values[place] if self._numbers[place] == number else None
 
     def __contains__(self, number: int) -> bool:
-        found = self._held[number % len(self._held)]
-        return found is not None and found[0] == number
+        return self._numbers[number % len(self._numbers)] == number
 
     def __iter__(self) -> Iterator[int]:
         """The numbers, lowest first."""
-        return iter(sorted(found[0] for found in self._held if found is not None))
+        return iter(sorted([number for number in self._numbers if number is not None]))
 
     def __len__(self) -> int:
         return self._length

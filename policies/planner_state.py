@@ -63,8 +63,8 @@ class PlannerState:
     flights: FlightTable = field(init=False, factory=FlightTable)
     queue: WaitingRoom = field(init=False, factory=WaitingRoom)
     unstarted: Unstarted = field(init=False)
-    surveying: bool = field(init=False)
-    """Whether there is a source that has to be asked about its names before a plan."""
+    surveying: frozenset[str] = field(init=False)
+    """Kinds of which some source has to be asked about its names before a plan."""
     availability: Availability = field(init=False)
     breakers: Breakers = field(init=False)
     estimator: Estimator = field(init=False, factory=Estimator)
@@ -114,7 +114,7 @@ class PlannerState:
         self.slots = Slots(self.config)
         self.learning = Learning(self.config)
         self.unstarted = Unstarted(self.flights)
-        self.surveying = any(source.surveys for source in self.table.infos)
+        self.surveying = frozenset(info.kind for info in self.table.infos if info.surveys)
         self.availability = Availability(run.unavailable_min_s, run.unavailable_max_s)
         self.breakers = Breakers(run.unavailable_min_s, run.unavailable_max_s)
 

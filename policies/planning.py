@@ -39,6 +39,8 @@ ITEMISED_LIMIT = 10_000
 _ROLE_ORDER = {role: place for place, role in enumerate(Role)}
 """`Role` is declared from the most to the least urgent (decision D7)."""
 
+_ROLES: dict[str, Role] = {role.value: role for role in Role}
+
 
 @define
 class Merged:
@@ -82,7 +84,7 @@ def _merged(key: str, same: Sequence[Prediction]) -> Merged:
     if len(same) == 1:
         (p,) = same
         reasons = (p.reason,) if p.reason else ()
-        role = Role(p.role)
+        role = _ROLES.get(p.role) or Role(p.role)
         return Merged(key, role, p.confidence, p.tokens, p.load_s, p.value, reasons, p.predictor)
     return Merged(
         key=key,

@@ -10,7 +10,7 @@ from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.values import define
 from prefetch_scheduler.policies.vocabulary import Pool
 
-STANDBY = 32
+STANDBY = 64
 """Loads of P0, P1 or P2 at most that wait in a pool for the slots of its running ones."""
 
 STANDING_BY = (Pool.P0, Pool.P1, Pool.P2)

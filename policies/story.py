@@ -95,16 +95,14 @@ class StoryBook:
                 self._go_on(id_, event, now, wall)
             case ev.PrefetchWasted() | ev.PrefetchCancelled() | ev.PrefetchFailed():
                 self._go_on(event.id, _bounded(event), now, wall)
-            case ev.Predicted(session=session, keys=keys):
-                alike = ev.Predicted(session, ())  # none of its lines keeps the others' keys
-                for key in keys:
-                    self._tell((public_key(key), now, wall, alike, session))
             case ev.LateHit() | ev.Joined() | ev.DemandLoaded() | ev.P0NotResident():
                 self._tell((public_key(event.key), now, wall, event, event.session))
             case ev.ServedStale() | ev.EntryRemoved():
                 self._tell((public_key(event.key), now, wall, event, event.session))
             case ev.SessionOpened() | ev.SessionClosed() | ev.BudgetGranted() | ev.Learned():
                 pass
+            case ev.Predicted():
+                pass  # a note of what the plan made of each follows
             case ev.Hits() | ev.KeysRead() | ev.Dropped():
                 pass  # hits are too many to tell one by one
             case _:
@@ -158,8 +156,6 @@ def _words(event: ev.MetricsEvent) -> tuple[str, str]:
     match event:
         case ev.Note(event=name, reason=reason):
             return name, reason
-        case ev.Predicted():
-            return "predicted", ""
         case ev.PrefetchStarted(cause=cause, tokens=tokens, reason=reason):
             why = f"{cause.value}, {reason}" if reason else cause.value
             return "prefetch started", f"{why}, about {tokens} tokens"

@@ -7,6 +7,7 @@ from prefetch_scheduler.policies import admitting, ending
 from prefetch_scheduler.policies.candidates import Moment, candidate
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import State
+from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
 from prefetch_scheduler.policies.plan import LOADED_LANES, Candidate, Plan, candidate_faults
 from prefetch_scheduler.policies.planner_events import ImmediateDone, PlanMade, Submit, ToPool
@@ -169,7 +170,7 @@ def _names_to_survey(
     if not s.surveying:
         return ()
     for some in in_steps(predictions, QUICK):
-        for key in {p.key: None for p in some}:
+        for key in dict.fromkeys([p.key for p in some if kind_of(p.key) in s.surveying]):
             sources = s.prefetch_sources(key)
             if sources and sources[0].surveys:
                 names[key] = sources[0].id
@@ -356,7 +357,7 @@ def _account(
     for some in in_steps(plan.items, QUICK):
         for item in some:
             loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
-            why = "" if loaded else item.reason.value
+            why = "" if loaded else str(item.reason)
             session.note_predicted(item.key, why, item.candidate.worth)
         yield
     if pending.cause is not Cause.PREDICTION or pending.parent is not None:
@@ -366,7 +367,7 @@ def _account(
     over_budget: list[str] = []
     for some in in_steps(plan.items, QUICK):
         for item in some:
-            reason = item.reason.value
+            reason = str(item.reason)
             text = f"{reason}: {item.detail}" if item.detail else reason
             planned = _PLANNED[item.priority, item.lane]
             s.note(item.key, planned, text, session.id, item.candidate.worth)

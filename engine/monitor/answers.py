@@ -21,7 +21,7 @@ SHARED_S = 0.2
 MOST_DECISIONS = 100
 MOST_ALERTS = 100
 """Alerts that a status names; it says how many stand."""
-MINOR = frozenset({"predicted", "promoted", "demoted"})
+MINOR = frozenset({"promoted", "demoted"})
 """Events of stories that are no decisions of the planner, and many."""
 
 
