@@ -152,10 +152,10 @@ class FetcherPool(LoopActor):
 
     def on_posted(self, event: object) -> None:
         match event:
+            case _Finished(active, outcomes):  # first, as the most frequent
+                self._finished(active, outcomes)
             case RunPart():
                 self._apply(self._machine.handle(event, self.now))
-            case _Finished(active, outcomes):
-                self._finished(active, outcomes)
             case _:
                 self._asides.returned(event)
 

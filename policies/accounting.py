@@ -157,14 +157,9 @@ class Accounting:
     def _start(self, event: ev.PrefetchStarted) -> Account | None:
         account = self._sessions.of(event.session)
         key = public_key(event.key)
-        prefetch = Prefetch(
-            id=event.id,
-            key=key,
-            account=account,
-            cause=event.cause,
-            predicted=event.cause is Cause.PREDICTION or account.keys.was_predicted(key),
-            tokens=self._ledger.whole(event.tokens),
-        )
+        predicted = event.cause is Cause.PREDICTION or account.keys.was_predicted(key)
+        tokens = self._ledger.whole(event.tokens)
+        prefetch = Prefetch(event.id, key, account, event.cause, predicted, tokens)
         if not self._ledger.start(prefetch):
             return None
         account.started(prefetch)

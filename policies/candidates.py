@@ -110,24 +110,24 @@ def candidate(moment: Moment, item: Merged, survey: Survey | None) -> Candidate:
                 )
         if weighed and s.learning.wasteful.any_open:
             obstacle, detail = _wasteful(moment, item, source.id, worth)
-    return Candidate(
-        key=key,
-        stored=stored,
-        role=item.role,
-        confidence=item.confidence,
-        reasons=item.reasons,
-        predictor=item.predictor,
-        tokens=figures.tokens,
-        load_s=figures.load_s,
-        value=item.value,
-        source_id=source.id if source else None,
-        obstacle=obstacle,
-        detail=detail,
-        recent=recent,
-        frequent=frequent,
-        pending=pending,
-        survey=survey,
-        worth=worth,
+    return Candidate(  # by position, which is much faster: one is made for each prediction
+        key,
+        stored,
+        item.role,
+        item.confidence,
+        item.reasons,
+        figures.tokens,
+        figures.load_s,
+        item.value,
+        source.id if source else None,
+        obstacle,
+        detail,
+        recent,
+        frequent,
+        pending,
+        survey,
+        worth,
+        item.predictor,
     )
 
 

@@ -7,7 +7,7 @@ by the planner, which keeps it over restarts.
 
 from attrs import field
 
-from prefetch_scheduler.policies.calibration import Calibration, Group
+from prefetch_scheduler.policies.calibration import GROUPS_KEPT, Calibration, Group
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.expectations import (
     PRIORS,
@@ -67,6 +67,8 @@ class Learning:
     )
     """By why a read is expected, and by source."""
     wasteful: Wasteful = field(init=False, factory=Wasteful)
+    _groups: dict[Group, Group] = field(init=False, factory=dict)
+    """One object for each group: thousands of loads are remembered with theirs."""
     turned: "list[tuple[Group, HeldBack | None]]" = field(init=False, factory=list)
     """Whose breakers have opened, or closed (None), since the planner looked last."""
     _sessions: dict[str, SessionExpectations] = field(init=False, factory=dict)
@@ -202,6 +204,9 @@ class Learning:
             why: a read was expected.
         """
         known = self._sessions.get(session)
+        if len(self._groups) > GROUPS_KEPT:
+            self._groups.clear()
+        group = self._groups.setdefault(group, group)
         ahead = tokens, group, tokens if expected is None else expected, int(why)
         self._spend(tokens)
         if known is None:

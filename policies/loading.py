@@ -256,21 +256,22 @@ def _entry(s: PlannerState, flight: Flight, owner: str, result: LoadResult, now:
     unread = bool(flight.prefetch_id) and not flight.used
     # What is unread is stored in warm; the cache need not make a copy that says so.
     layer = Layer.WARM if unread else None
-    return Entry(
-        stored=flight.stored,
-        content=result.content.placed(
-            key=flight.key, source=source.name, loaded_at=s.wall, layer=layer
-        ),
-        source_id=source.id,
-        epoch=flight.epoch,
-        asked_at=flight.asked_at,
-        loaded_at=now,
-        load_s=result.load_s,
-        session=owner,
-        priority=flight.rank.priority,
-        lane=flight.lane if unread else None,
-        prefetch_id=flight.prefetch_id if unread else 0,
-        first_read=unread_token() if unread else (),
+    content = result.content.placed(
+        key=flight.key, source=source.name, loaded_at=s.wall, layer=layer
+    )
+    return Entry(  # by position, which is much faster: one is made for each load
+        flight.stored,
+        content,
+        source.id,
+        flight.epoch,
+        flight.asked_at,
+        now,
+        result.load_s,
+        owner,
+        flight.rank.priority,
+        flight.lane if unread else None,
+        flight.prefetch_id if unread else 0,
+        unread_token() if unread else (),
     )
 
 

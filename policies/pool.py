@@ -240,7 +240,7 @@ class PoolMachine:
                 job.state = _State.LATE
                 self._reports.append(Released(id_, timed_out=True, started=True))
                 self._slot_left(job)
-                self._watch(job)
+                self._watch(job, job.load_ends)
         return self._take_effects(False, now)
 
     def next_deadline(self) -> float | None:
@@ -335,7 +335,7 @@ class PoolMachine:
             job.claim_ends = now + request.claim_s
             job.load_ends = now + request.load_timeout_s
             self._reports.append(Started(request.id))
-            self._watch(job)
+            self._watch(job, min(job.claim_ends, job.load_ends))
             group = shared.get(request.source_id)
             if group is not None:
                 group.append(job)
@@ -432,12 +432,10 @@ class PoolMachine:
 
     # ---- bookkeeping -----------------------------------------------------------------------
 
-    def _watch(self, job: _Job) -> None:
-        due = job.due()
-        if due is not None:
-            heappush(self._deadlines, (due, next(self._order), job.request.id))
-            if len(self._deadlines) > 64 + 2 * len(self._jobs):
-                self._forget_deadlines()
+    def _watch(self, job: _Job, due: float) -> None:
+        heappush(self._deadlines, (due, next(self._order), job.request.id))
+        if len(self._deadlines) > 64 + 2 * len(self._jobs):
+            self._forget_deadlines()
 
     def _forget_deadlines(self) -> None:
         """Drop the deadlines of what has ended before them, which is nearly all."""

@@ -68,8 +68,8 @@ class SlotSchedule:
         finish = start + load_s
         if deadline_s is not None and finish > deadline_s + TOLERANCE_S:
             return Placed(start, finish, False)
-        if urgent:
-            self._urgent_end = max(self._urgent_end, finish)
+        if urgent and finish > self._urgent_end:
+            self._urgent_end = finish
         _occupy(limits, start, finish)
         return Placed(start, finish, True)
 

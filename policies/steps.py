@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 Steps = Generator[None, None, R]
 
-STEP = 32
+STEP = 64
 """Items worked on in one step: a millisecond or less."""
 
-QUICK = 128
-"""The same where each item takes no more than two or three microseconds."""
+QUICK = 256
+"""The same where each item takes no more than a microsecond or two."""
 
 LARGE = 128
 """Predictions of one submit past which it is planned in steps."""
