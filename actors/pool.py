@@ -41,7 +41,6 @@ from prefetch_scheduler.policies.pool_events import (
     PoolCommand,
     PoolReport,
     ResetPool,
-    RunEnded,
     RunPart,
     Started,
     Surveyed,
@@ -315,7 +314,7 @@ class FetcherPool(LoopActor):
         self._active.pop(run.serial, None)
         for request, outcome in zip(run.requests, outcomes, strict=True):
             # Reported with all else of this batch, see `after_batch`.
-            self._machine.take(RunEnded(request.id, outcome, run.serial))
+            self._machine.ended(request.id, outcome, run.serial)
             wanted = request.expand and not active.token.cancelled
             if wanted and isinstance(outcome, LoadResult):
                 self._expand(request, outcome)

@@ -76,7 +76,7 @@ class Accounting:
     def _apply(self, event: ev.MetricsEvent) -> Account | None:
         """Count the event; the session's account, if its alerts may be others now."""
         match event:
-            case ev.Note():
+            case ev.Note() | ev.Planned():
                 return None
             case ev.Learned(figures=figures):
                 self._learned = figures

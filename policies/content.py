@@ -32,8 +32,6 @@ def byte_size(value: str | bytes) -> int:
 
 _set = object.__setattr__
 
-_UNSAID = ("version", "media_type", "max_age_s", "key", "source", "loaded_at", "layer")
-
 
 @frozen
 class Content:
@@ -71,10 +69,16 @@ class Content:
     def counted(cls, value: str | bytes, tokens: int, size: int) -> "Content":
         """Content whose tokens and bytes have just been counted: there is nothing to check."""
         made = object.__new__(cls)
-        for name, known in (("value", value), ("tokens", tokens), ("_size", size)):
-            _set(made, name, known)
-        for name in _UNSAID:
-            _set(made, name, None)
+        _set(made, "value", value)
+        _set(made, "tokens", tokens)
+        _set(made, "_size", size)
+        _set(made, "version", None)
+        _set(made, "media_type", None)
+        _set(made, "max_age_s", None)
+        _set(made, "key", None)
+        _set(made, "source", None)
+        _set(made, "loaded_at", None)
+        _set(made, "layer", None)
         _set(made, "stale", False)
         return made
 

@@ -200,6 +200,18 @@ class Note:
     """How it was weighed: put into words when somebody asks."""
 
 
+Told = tuple[str, str, str, Worth | None]
+"""A key, what is told of it, why, and how it was weighed."""
+
+
+@frozen
+class Planned:
+    """What a plan made of keys: a line in the story of each."""
+
+    session: str
+    keys: tuple[Told, ...]
+
+
 SessionEvent = (
     BudgetGranted
     | Predicted
@@ -226,6 +238,7 @@ MetricsEvent = (
     | EntryRemoved
     | Dropped
     | Note
+    | Planned
     | Learned
 )
 

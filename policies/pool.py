@@ -24,6 +24,7 @@ from prefetch_scheduler.policies.pool_events import (
     Failed,
     Fetch,
     Loaded,
+    LoadFailure,
     LoadReport,
     LoadRequest,
     LoadResult,
@@ -187,8 +188,11 @@ class PoolMachine:
         """Take in an end as `handle` does; what follows of it is left for `effects`, or for the
         next event's, so that the ends of several runs make one report.
         """
-        id_, outcome = event.id, event.outcome
-        job = self._started(id_, event.run)
+        self.ended(event.id, event.outcome, event.run)
+
+    def ended(self, id_: int, outcome: LoadResult | LoadFailure, run: int = 0) -> None:
+        """As `take`, of a `RunEnded` in its parts: one less to be made for each load."""
+        job = self._started(id_, run)
         if job is None:
             return
         del self._jobs[id_]

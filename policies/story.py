@@ -10,7 +10,7 @@ from prefetch_scheduler.policies.keys import public_key
 from prefetch_scheduler.policies.numbered import Numbered
 from prefetch_scheduler.policies.outcomes import MAX_REASON, clip
 from prefetch_scheduler.policies.values import define, frozen
-from prefetch_scheduler.policies.worth import with_worth
+from prefetch_scheduler.policies.worth import Worth, with_worth
 from prefetch_scheduler.policies.yaml_text import printable
 
 LINES = 32
@@ -57,15 +57,21 @@ class StoryLine:
         return f"{time} +{self.at:.3f}s {printable(self.event)}{reason}{session}"
 
 
-_Line = tuple[str, float, float, ev.MetricsEvent, str]
+_Line = tuple[str, float, float, ev.MetricsEvent | ev.Told, str]
 """The key, engine time, wall clock, what happened, and the session: put into words when somebody
 asks, since many more are written down than are ever read."""
 
 
 def _shown(line: _Line) -> StoryLine:
     _, at, wall, event, session = line
-    name, reason = _words(event)
-    worth = event.worth if isinstance(event, ev.Note) else None
+    worth: Worth | None = None
+    match event:
+        case tuple():
+            _, name, reason, worth = event
+        case ev.Note(worth=worth):
+            name, reason = event.event, event.reason
+        case _:
+            name, reason = _words(event)
     return StoryLine(at, wall, name, with_worth(clip(reason), worth), session)
 
 
@@ -91,6 +97,9 @@ class StoryBook:
                 self._tell((public_key(key), now, wall, _bounded(event), event.session))
             case ev.Note() | ev.Miss():
                 self._tell((public_key(event.key), now, wall, _bounded(event), event.session))
+            case ev.Planned(session=session, keys=keys):
+                for told in keys:
+                    self._tell((public_key(told[0]), now, wall, told, session))
             case ev.PrefetchLoaded(id=id_) | ev.PrefetchUsed(id=id_):
                 self._go_on(id_, event, now, wall)
             case ev.PrefetchWasted() | ev.PrefetchCancelled() | ev.PrefetchFailed():
@@ -154,8 +163,6 @@ def _bounded(event: _E) -> _E:
 def _words(event: ev.MetricsEvent) -> tuple[str, str]:
     """What happened, and why."""
     match event:
-        case ev.Note(event=name, reason=reason):
-            return name, reason
         case ev.PrefetchStarted(cause=cause, tokens=tokens, reason=reason):
             why = f"{cause.value}, {reason}" if reason else cause.value
             return "prefetch started", f"{why}, about {tokens} tokens"

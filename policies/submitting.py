@@ -8,7 +8,13 @@ from prefetch_scheduler.policies.candidates import Moment, candidate
 from prefetch_scheduler.policies.errors import InvalidPrediction
 from prefetch_scheduler.policies.flights import State
 from prefetch_scheduler.policies.keys import kind_of
-from prefetch_scheduler.policies.metrics_events import BudgetGranted, P0NotResident, Predicted
+from prefetch_scheduler.policies.metrics_events import (
+    BudgetGranted,
+    P0NotResident,
+    Planned,
+    Predicted,
+    Told,
+)
 from prefetch_scheduler.policies.plan import LOADED_LANES, Candidate, Plan, candidate_faults
 from prefetch_scheduler.policies.planner_events import ImmediateDone, PlanMade, Submit, ToPool
 from prefetch_scheduler.policies.planner_state import PLANS_LIMIT, PlannerState
@@ -345,6 +351,8 @@ def _forget_plans(s: PlannerState) -> None:
     s.plans_limit = max(PLANS_LIMIT, 2 * len(s.plans))
 
 
+_OVER_BUDGET = (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED)
+
 _PLANNED = {
     (priority, lane): f"planned {priority.name} {lane}" for priority in Priority for lane in Lane
 }
@@ -354,29 +362,28 @@ def _account(
     s: PlannerState, session: SessionState, plan: Plan, pending: PendingPlan
 ) -> Steps[None]:
     """Tell metrics, the log and the keys' stories what was decided."""
-    for some in in_steps(plan.items, QUICK):
-        for item in some:
-            loaded = item.lane in LOADED_LANES or item.reason is Reason.CACHED
-            why = "" if loaded else str(item.reason)
-            session.note_predicted(item.key, why, item.candidate.worth)
-        yield
-    if pending.cause is not Cause.PREDICTION or pending.parent is not None:
-        return
-    s.count(BudgetGranted(session.id, plan.token_budget))
-    s.count(Predicted(session.id, tuple(item.key for item in plan.items)))
+    told = pending.cause is Cause.PREDICTION and pending.parent is None
+    if told:
+        s.count(BudgetGranted(session.id, plan.token_budget))
+        s.count(Predicted(session.id, tuple([item.candidate.key for item in plan.items])))
     over_budget: list[str] = []
     for some in in_steps(plan.items, QUICK):
+        lines: list[Told] = []
         for item in some:
-            reason = str(item.reason)
+            c, cached = item.candidate, item.reason is Reason.CACHED
+            key, reason = c.key, str(item.reason)
+            loaded = item.lane in LOADED_LANES or cached
+            session.note_predicted(key, "" if loaded else reason, c.worth)
             text = f"{reason}: {item.detail}" if item.detail else reason
-            planned = _PLANNED[item.priority, item.lane]
-            s.note(item.key, planned, text, session.id, item.candidate.worth)
-            if item.priority is Priority.P0 and item.reason is not Reason.CACHED:
-                s.count(P0NotResident(session.id, item.key))
-            if item.reason in (Reason.TOKEN_BUDGET_EXCEEDED, Reason.BACKGROUND_TOKENS_EXCEEDED):
-                over_budget.append(item.key)
+            lines.append((key, _PLANNED[item.priority, item.lane], text, c.worth))
+            if told and item.priority is Priority.P0 and not cached:
+                s.count(P0NotResident(session.id, key))
+            if item.reason in _OVER_BUDGET:
+                over_budget.append(key)
+        if told:
+            s.count(Planned(session.id, tuple(lines)))
         yield
-    if over_budget:
+    if told and over_budget:
         skipped = printable(", ".join(over_budget[:10]))
         text = f"token budget {plan.token_budget} exceeded; skipped: {skipped}"
         s.log("info", text, session=session.id)

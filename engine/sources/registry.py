@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -103,11 +103,11 @@ class SourceRegistry:
         """
         return self.bound[source_id].load(name, cancel, on_part)
 
-    async def aload(
+    def aload(
         self, source_id: int, name: str, cancel: CancelToken, on_part: OnPart
-    ) -> Content:
-        """As `load`, for an async source."""
-        return await self.bound[source_id].aload(name, cancel, on_part)
+    ) -> Coroutine[Any, Any, Content]:
+        """As `load`, for an async source; to be awaited."""
+        return self.bound[source_id].aload(name, cancel, on_part)
 
     def load_many(
         self, source_id: int, names: Sequence[str], cancel: CancelToken
