@@ -75,7 +75,11 @@ class Accounting:
 
     def _apply(self, event: ev.MetricsEvent) -> Account | None:
         """Count the event; the session's account, if its alerts may be others now."""
-        match event:
+        match event:  # the most frequent first
+            case ev.PrefetchStarted():
+                return self._start(event)
+            case ev.PrefetchLoaded():
+                return self._loaded(event)
             case ev.Note() | ev.Planned():
                 return None
             case ev.Learned(figures=figures):
@@ -87,10 +91,6 @@ class Accounting:
                 if not self._sessions.close(session):
                     self._ledger.anomalies[Anomaly.UNKNOWN_SESSION] += 1
                 return self._sessions.find(session)
-            case ev.PrefetchStarted():
-                return self._start(event)
-            case ev.PrefetchLoaded():
-                return self._loaded(event)
             case ev.PrefetchUsed():
                 return self._use(event)
             case ev.PrefetchWasted():

@@ -111,12 +111,15 @@ class LayerLists:
         node.since = now
         node.lists = self
         self.order.add(node)
-        self.queue_of(node).append(node)
+        content = node.entry.content
         if node.unread:
+            self.queue_of(node).append(node)
             self.unread.append(node)
+        else:
+            self.ages.append(node)
         self.count += 1
-        self.tokens += node.entry.tokens
-        self.size += node.size
+        self.tokens += content.tokens or 0
+        self.size += content.size
 
     def remove(self, node: Node) -> None:
         """Must come before a change of what decides on a node's lists."""

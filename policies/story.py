@@ -91,17 +91,20 @@ class StoryBook:
 
     def handle(self, event: ev.MetricsEvent, now: float, wall: float) -> None:
         """Add what the event tells of keys. `now`: engine seconds; `wall`: since the epoch."""
-        match event:
+        match event:  # the most frequent first
             case ev.PrefetchStarted(id=id_, key=key):
-                self._prefetches[id_] = event
-                self._tell((public_key(key), now, wall, _bounded(event), event.session))
+                self._prefetches[id_] = begun = _bounded(event)
+                self._tell((public_key(key), now, wall, begun, event.session))
+            case ev.PrefetchLoaded(id=id_) | ev.PrefetchUsed(id=id_):
+                self._go_on(id_, event, now, wall)
             case ev.Note() | ev.Miss():
                 self._tell((public_key(event.key), now, wall, _bounded(event), event.session))
             case ev.Planned(session=session, keys=keys):
                 for told in keys:
-                    self._tell((public_key(told[0]), now, wall, told, session))
-            case ev.PrefetchLoaded(id=id_) | ev.PrefetchUsed(id=id_):
-                self._go_on(id_, event, now, wall)
+                    key, name, reason, worth = told
+                    if len(reason) > MAX_REASON:
+                        told = key, name, clip(reason), worth
+                    self._tell((public_key(key), now, wall, told, session))
             case ev.PrefetchWasted() | ev.PrefetchCancelled() | ev.PrefetchFailed():
                 self._go_on(event.id, _bounded(event), now, wall)
             case ev.LateHit() | ev.Joined() | ev.DemandLoaded() | ev.P0NotResident():

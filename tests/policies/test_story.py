@@ -10,6 +10,7 @@ from prefetch_scheduler.policies.metrics_events import (
     Miss,
     Note,
     P0NotResident,
+    Planned,
     Predicted,
     PrefetchCancelled,
     PrefetchFailed,
@@ -124,6 +125,23 @@ def test_a_private_key_is_told_without_its_user_and_a_long_reason_is_cut():
     book = told(Note("mail:inbox\x00anna", "failed", "x" * 10_000))
     (line,) = book.explain("mail:inbox")
     assert len(line.reason) == 300
+
+
+def test_what_a_plan_made_of_each_key_is_told_and_no_long_text_is_kept():
+    text = "x" * 10_000
+    book = told(
+        Planned(
+            "s", (("file:a", "planned P1 immediate", "planned", None), ("file:b", "p", text, None))
+        ),
+        PrefetchStarted(1, "s", "file:b", Cause.PREDICTION, 5, text),
+        PrefetchFailed(1, text),
+        Miss("s", "file:b", True, text),
+    )
+    (line,) = book.explain("file:a")
+    assert (line.event, line.reason, line.session) == ("planned P1 immediate", "planned", "s")
+    kept = book._stories["file:b"]
+    assert len(kept) == 4
+    assert all(len(str(line)) < 1000 for line in kept)
 
 
 def test_the_latest_lines_are_those_of_all_keys_newest_last_and_bounded():
