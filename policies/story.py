@@ -101,10 +101,7 @@ class StoryBook:
                 self._tell((public_key(event.key), now, wall, _bounded(event), event.session))
             case ev.Planned(session=session, keys=keys):
                 for told in keys:
-                    key, name, reason, worth = told
-                    if len(reason) > MAX_REASON:
-                        told = key, name, clip(reason), worth
-                    self._tell((public_key(key), now, wall, told, session))
+                    self._tell((public_key(told[0]), now, wall, _shortened(told), session))
             case ev.PrefetchWasted() | ev.PrefetchCancelled() | ev.PrefetchFailed():
                 self._go_on(event.id, _bounded(event), now, wall)
             case ev.LateHit() | ev.Joined() | ev.DemandLoaded() | ev.P0NotResident():
@@ -161,6 +158,12 @@ def _bounded(event: _E) -> _E:
     if len(event.reason) <= MAX_REASON:
         return event
     return evolve(event, reason=clip(event.reason))
+
+
+def _shortened(told: ev.Told) -> ev.Told:
+    """The same of what a plan made of a key."""
+    key, name, reason, worth = told
+    return told if len(reason) <= MAX_REASON else (key, name, clip(reason), worth)
 
 
 def _words(event: ev.MetricsEvent) -> tuple[str, str]:
