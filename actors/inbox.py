@@ -7,7 +7,7 @@ the flag's and the lane's memory accesses; a timed wait backs it up where that o
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,9 @@ DEFAULT_BOUND = 100_000
 BACKSTOP_S = 1.0
 """Real seconds after which a sleeping consumer looks for itself."""
 
+GATHER_S = 0.005
+"""The same while it gathers, see `unhurried`."""
+
 _ALWAYS_TAKEN = (*SIGNALS, _ActorStop)
 
 
@@ -37,6 +40,9 @@ class Inbox:
             senders may overshoot it by one each.
         dead_letters: where refused and left-over messages are counted.
         undelivered: told of each of them and why, in the thread that finds it; must not block.
+        unhurried: types of messages for which a consumer that was busy a moment ago is not woken:
+            it gathers them, and looks for itself after `GATHER_S`. Waking a thread for each costs
+            more than to handle it.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Inbox:
         bound: int = DEFAULT_BOUND,
         dead_letters: DeadLetters | None = None,
         undelivered: Callable[[Any, PrefetchError], None] | None = None,
+        unhurried: Iterable[type] = (),
     ) -> None:
         if bound < 1:
             raise ValueError(f"inbox bound must be at least 1, got {bound!r}")
@@ -56,6 +63,8 @@ class Inbox:
         self._control: deque[Envelope[Any]] = deque()
         self._work: deque[Envelope[Any]] = deque()
         self._closed: PrefetchError | None = None
+        self._unhurried = frozenset(unhurried)
+        self._gathering = False
         self._asleep = False
         self._bell = threading.Lock()  # held while there is nothing to wake up for
         self._bell.acquire()
@@ -78,7 +87,7 @@ class Inbox:
             self._discard(envelope, InboxFull(f"{self.name}: {self.bound} messages are waiting"))
             return False
         lane.append(envelope)
-        if self._asleep:
+        if self._asleep and not (self._gathering and type(envelope.message) in self._unhurried):
             self._asleep = False
             self._wake()
         if self.closed:
@@ -120,15 +129,16 @@ class Inbox:
 
     def get(self) -> Envelope[Any]:
         """The next message, control before work; waits for one. `Stop` once closed and empty."""
-        while True:
-            envelope = self.get_nowait()
-            if envelope is not None:
-                return envelope
+        envelope = self.get_nowait()
+        self._gathering = envelope is None and bool(self._unhurried)  # it was busy until now
+        while envelope is None:
             if self._closed is not None:
                 return Envelope(Stop(self._closed))
             if self.sleep():
-                self._bell.acquire(timeout=BACKSTOP_S)
-                self._asleep = False
+                self._bell.acquire(timeout=GATHER_S if self._gathering else BACKSTOP_S)
+                self._asleep = self._gathering = False
+            envelope = self.get_nowait()
+        return envelope
 
     def get_nowait(self) -> Envelope[Any] | None:
         """The next message, or None."""

@@ -129,12 +129,20 @@ class ActorSystem:
         control: Iterable[type] = (),
         bound: int = DEFAULT_BOUND,
         undelivered: Callable[[Any, PrefetchError], None] | None = None,
+        unhurried: Iterable[type] = (),
     ) -> Address:
         """A new address; `control` names the message types that overtake all others.
 
+        `unhurried` names those that a busy actor may take a moment to look for.
         `undelivered(message, error)` is told of each message that is refused or left behind.
         """
-        inbox = Inbox(role, bound=bound, dead_letters=self.dead_letters, undelivered=undelivered)
+        inbox = Inbox(
+            role,
+            bound=bound,
+            dead_letters=self.dead_letters,
+            undelivered=undelivered,
+            unhurried=unhurried,
+        )
         return Address(role, inbox, control)
 
     def slots(self, role: str, idle_s: float = IDLE_S) -> SlotThreads:

@@ -59,7 +59,7 @@ from prefetch_scheduler.policies.errors import (
     PrefetchError,
 )
 from prefetch_scheduler.policies.keys import exactly
-from prefetch_scheduler.policies.metrics_events import DemandLoaded, MetricsEvent, Miss
+from prefetch_scheduler.policies.metrics_events import DemandLoaded, Events, MetricsEvent, Miss
 from prefetch_scheduler.policies.story import StoryBook
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
@@ -112,7 +112,7 @@ class Runtime:
         self.system = ActorSystem(
             f"engine{next(_numbers)}", clock=self.clock, watch=self.care.watch
         )
-        self.metrics = self.system.address("metrics")
+        self.metrics = self.system.address("metrics", unhurried=(Events,))
         self.cache = self.system.address("cache", control=CACHE_CONTROL)
         self.planner = self.system.address(
             "planner", control=PLANNER_CONTROL, undelivered=self._undelivered

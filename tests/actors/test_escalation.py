@@ -228,8 +228,7 @@ def test_a_child_that_hangs_through_the_rebuilding_is_left_behind(bench: Bench) 
     gate = threading.Event()
     hanging.tell(gate)
     failing.tell(ValueError("bad"))
-    bench.wait_state(State.RUNNING)
-    assert ask(hanging) == 2
+    until_answered(hanging, 2)  # until it has failed the engine runs, and then it is degraded
     gate.set()
     bench.log.wait_for(lambda told: ("returned", "hanging", True) in told)
     assert ask(hanging) == 2

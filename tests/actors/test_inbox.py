@@ -1,6 +1,7 @@
 """The inbox: lanes, bound, closing, waking; and that nothing put is ever lost or doubled."""
 
 import threading
+import time
 
 import pykka
 import pytest
@@ -194,3 +195,35 @@ def test_dead_letters_are_handed_to_the_hook_whose_faults_stay_there() -> None:
     inbox.put(Envelope(1))
     assert not inbox.put(Envelope(2))
     assert seen == [2]
+
+
+def test_a_consumer_that_gathers_is_woken_only_for_what_cannot_wait() -> None:
+    inbox = Inbox(unhurried=[int])
+    wakes: list[None] = []
+    inbox.attach(lambda: wakes.append(None))
+    inbox._gathering = True  # as `get` does once nothing more waits
+    assert inbox.sleep()
+    inbox.put(Envelope(1))
+    assert wakes == []
+    inbox.put(Envelope("urgent"))
+    assert wakes == [None]
+    assert contents(inbox) == [1, "urgent"]
+
+
+def test_what_is_gathered_is_found_and_wakes_a_consumer_that_has_been_idle() -> None:
+    inbox = Inbox(unhurried=[int])
+    got: list[object] = []
+    thread = threading.Thread(target=lambda: got.extend(inbox.get().message for _ in range(3)))
+    began = time.monotonic()
+    thread.start()
+    inbox.put(Envelope(1))
+    while not (got == [1] and inbox._asleep):
+        assert time.monotonic() - began < PATIENCE_S
+        time.sleep(0.001)
+    inbox.put(Envelope(2))  # whether it gathers still or is idle by now
+    while not (got == [1, 2] and inbox._asleep and not inbox._gathering):
+        assert time.monotonic() - began < PATIENCE_S
+        time.sleep(0.001)
+    inbox.put(Envelope(3))
+    thread.join(PATIENCE_S)
+    assert got == [1, 2, 3]
