@@ -11,11 +11,26 @@ def local_day(wall: float) -> int:
     return date(day.tm_year, day.tm_mon, day.tm_mday).toordinal()
 
 
+class _Day:
+    """The local day, worked out once a second: it is asked for with every message."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int | None, int] = None, 0  # replaced as a whole: any thread may ask
+
+    def of(self, wall: float) -> int:
+        second, day = self._known
+        if second != int(wall):
+            day = local_day(wall)
+            self._known = int(wall), day
+        return day
+
+
 class SystemClock:
     """Real time. Setting the machine's clock moves `wall` and `today`, never `now`."""
 
     def __init__(self) -> None:
         self._origin = time.monotonic()
+        self._day = _Day()
 
     def now(self) -> float:
         """Engine seconds since the clock was made; never runs backwards."""
@@ -27,7 +42,7 @@ class SystemClock:
 
     def today(self) -> int:
         """Ordinal of the local calendar day."""
-        return local_day(self.wall())
+        return self._day.of(self.wall())
 
     def real(self, seconds: float) -> float:
         """How many real seconds so many engine seconds take."""
@@ -50,6 +65,7 @@ class ScaledClock:
         self.speed = speed
         self._origin = time.monotonic()
         self._wall = time.time()
+        self._day = _Day()
 
     def now(self) -> float:
         """Engine seconds since the clock was made; never runs backwards."""
@@ -61,7 +77,7 @@ class ScaledClock:
 
     def today(self) -> int:
         """Ordinal of the local calendar day."""
-        return local_day(self.wall())
+        return self._day.of(self.wall())
 
     def real(self, seconds: float) -> float:
         """How many real seconds so many engine seconds take."""

@@ -172,6 +172,8 @@ def shed(s: PlannerState) -> list[Flight]:
     `MOST_QUEUED`. What a reader waits for is in the queue of demand, and never shed.
     """
     dropped: list[Flight] = []
+    if not len(s.queue):
+        return dropped
     while s.queue.length(Pool.P3) > s.config.max_background_queue:
         dropped.append(_shed_least(s, Pool.P3))
     while sum(map(s.queue.length, URGENT_POOLS)) > MOST_QUEUED:

@@ -22,11 +22,13 @@ def pump(s: PlannerState, now: float) -> None:
 
     so that requests which become ready together go out together (decision D21).
     """
-    _refuse_choked(s, now)
-    for pool in ORDER:
-        _send(s, pool, now)
+    if len(s.queue):
+        _refuse_choked(s, now)
+        for pool in ORDER:
+            _send(s, pool, now)
     _grant_permits(s, now)
-    _call_back(s)
+    if s.flights.standby and len(s.queue):
+        _call_back(s)
 
 
 def _refuse_choked(s: PlannerState, now: float) -> None:
