@@ -43,6 +43,7 @@ from prefetch_scheduler.policies.pool_events import (
     Withdraw,
 )
 from prefetch_scheduler.policies.source_info import SourceTable
+from prefetch_scheduler.policies.standby import Standby
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
 
@@ -131,9 +132,7 @@ class PoolMachine:
         self._batching = {info.id for info in table.infos if info.batches} if batch else set()
         self._jobs: dict[int, _Job] = {}
         self._waiting: deque[int] = deque()
-        self._standby: dict[int, deque[int]] = {}  # source -> what waits for a slot of its loads
-        self._follow: set[int] = set()  # requests that stood by, until they end
-        self._passed_on: dict[int, int] = {}  # source -> slots that its standby takes over now
+        self._standby = Standby()
         self._ahead: set[int] = set()
         self._serials = count(1)
         self._wanted: dict[int, set[int]] = {}  # run of several -> those not dropped
@@ -203,8 +202,8 @@ class PoolMachine:
         source = job.request.source_id
         if isinstance(outcome, LoadResult):
             self._reports.append(Loaded(id_, outcome))
-            if job.state is _State.RUNNING and source in self._standby:
-                self._passed_on[source] = self._passed_on.get(source, 0) + 1
+            if job.state is _State.RUNNING:
+                self._standby.leave(source)
         else:
             self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
         if job.state is _State.RUNNING:
@@ -217,7 +216,7 @@ class PoolMachine:
     @property
     def follows_on(self) -> bool:
         """Whether loads that were handed over ahead of their slots have not ended yet."""
-        return bool(self._follow)
+        return self._standby.unended
 
     def cancel_ahead(self, id_: int) -> None:
         """A cancel or withdrawal has overtaken its `Fetch`: release the request when it comes.
@@ -283,8 +282,7 @@ class PoolMachine:
             job = self._jobs[request.id] = _Job(request)
             if place >= 0 and start:
                 sources.add(request.source_id)
-                self._standby.setdefault(request.source_id, deque()).append(request.id)
-                self._follow.add(request.id)
+                self._standby.add(request)
             elif start:
                 ready.append(job)
             else:
@@ -296,31 +294,20 @@ class PoolMachine:
     def _slot_left(self, job: _Job) -> None:
         """It has no slot any more."""
         self._credits += 1
-        self._follow.discard(job.request.id)
+        self._standby.ended(job.request)
         if self._standby:
             self._back_unless_running(job.request.source_id)
 
     def _back_unless_running(self, source: int) -> None:
         """Give standby requests back that no load of their source would make room for."""
-        line = self._standby.get(source)
-        if line is None or self._passed_on.get(source):
+        waiting = self._standby.in_vain(source)
+        if not waiting:
             return
         for job in self._jobs.values():
             if job.state is _State.RUNNING and job.request.source_id == source:
                 return
-        for id_ in list(line):
+        for id_ in waiting:
             self._cancel(id_)
-
-    def _start_standby(self, now: float) -> None:
-        """Start as many standby requests as slots were left to them."""
-        ready: list[_Job] = []
-        for source, number in self._passed_on.items():
-            line = self._standby.get(source, deque())
-            ready += [self._jobs[line.popleft()] for _ in range(min(number, len(line)))]
-            if not line:
-                self._standby.pop(source, None)
-        self._passed_on.clear()
-        self._run(ready, now)
 
     def _permit(self, number: int, now: float) -> None:
         ready: list[_Job] = []
@@ -361,7 +348,8 @@ class PoolMachine:
             return
         if job.state is _State.WAITING:
             del self._jobs[id_]
-            self._leave_line(job.request)
+            if not self._standby.remove(job.request):
+                self._waiting.remove(id_)
             self._credits += 1
             self._reports.append(Released(id_, timed_out=False, started=False))
             return
@@ -371,16 +359,6 @@ class PoolMachine:
         self._drop(job)
         if running:
             self._slot_left(job)
-
-    def _leave_line(self, request: LoadRequest) -> None:
-        line = self._standby.get(request.source_id)
-        if line is None or request.id not in line:
-            self._waiting.remove(request.id)
-            return
-        line.remove(request.id)
-        self._follow.discard(request.id)
-        if not line:
-            del self._standby[request.source_id]
 
     def _abandon(self, job: _Job) -> None:
         running = job.state is _State.RUNNING
@@ -409,8 +387,6 @@ class PoolMachine:
     def _forget_waiting(self) -> None:
         self._waiting.clear()
         self._standby.clear()
-        self._follow.clear()
-        self._passed_on.clear()
         self._ahead.clear()
 
     def outdated(self, by: Sender | None) -> bool:
@@ -466,8 +442,8 @@ class PoolMachine:
         return True
 
     def _take_effects(self, reset: bool, now: float) -> list[PoolEffect]:
-        if self._passed_on:
-            self._start_standby(now)
+        if self._standby.due:
+            self._run([self._jobs[id_] for id_ in self._standby.take()], now)
         effects, self._effects = self._effects, []
         if reset or self._reports or self._credits or self._returned:
             effects.append(
