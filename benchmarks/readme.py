@@ -11,10 +11,22 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 TELLING: tuple[tuple[str, str, str], ...] = (
-    ("frontier", "recorded: hidden by default", "wait hidden, recorded load times"),
-    ("frontier", "recorded: hidden by reachable", "the same, knowing which predictions are right"),
-    ("frontier", "lognormal: hidden by default", "wait hidden, remote load times"),
-    ("frontier", "lognormal: hidden by reachable", "the same, knowing which predictions are right"),
+    ("frontier", "recorded: hidden by default", "share of the wait hidden, load times as recorded"),
+    (
+        "frontier",
+        "recorded: hidden by reachable",
+        "the same, knowing what will be read (`reachable`)",
+    ),
+    (
+        "frontier",
+        "lognormal: hidden by default",
+        "share of the wait hidden, load times of a remote source",
+    ),
+    (
+        "frontier",
+        "lognormal: hidden by reachable",
+        "the same, knowing what will be read (`reachable`)",
+    ),
     ("do_no_harm", "demand p50: on by off", "median read, all predictions wrong, by without"),
     ("do_no_harm", "demand p99: on by off", "99th percentile, all predictions wrong, by without"),
     ("runtime", "stop() with 40 hanging loads", "stopping with 40 hanging loads"),

@@ -122,8 +122,10 @@ class Execution:
     immediate_reserved: int = number(
         2, "prefetch slots kept for P0 and P1; one at least is left for others", unit="slots"
     )
-    eager_max_concurrent: int = number(5, "P2 loads at once", unit="loads", low=1)
-    background_max_concurrent: int = number(3, "background loads at once", unit="loads", low=1)
+    eager_max_concurrent: int = number(5, "P2 loads that hold a slot at once", unit="loads", low=1)
+    background_max_concurrent: int = number(
+        3, "background loads that hold a slot", unit="loads", low=1
+    )
     background_max_pending: int = number(
         10, "background items handed to their pool", unit="items", low=1
     )
@@ -336,7 +338,12 @@ class Config:
     max_prefetch_tokens: int = number(
         10000, "token budget of a plan that names none", unit="tokens"
     )
-    max_concurrent_fetches: int = number(8, "prefetch loads at once", unit="loads", low=1)
+    max_concurrent_fetches: int = number(
+        8,
+        "slots of prefetching; a load past its lane's time runs on without one",
+        unit="loads",
+        low=1,
+    )
     max_background_queue: int = number(20, "background items waiting in the planner", unit="items")
     hot_cache_size: int = number(20, "entries in hot", unit="items", low=1)
     warm_cache_size: int = number(50, "entries in warm", unit="items", low=1)

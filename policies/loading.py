@@ -158,7 +158,8 @@ def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> No
         late = f"not loaded within {pool.upper()}'s time; going on without it"
         text = f"{printable(flight.key)}: {late}"
         s.log("warning", text, flight.key, flight.owner, flight.source.name)
-        s.note(flight.key, "timed out", f"pool {pool}", flight.owner)
+        why = f"past {pool.upper()}'s time; the load goes on"
+        s.note(flight.key, "slot given back", why, flight.owner)
 
 
 def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:

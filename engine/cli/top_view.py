@@ -242,7 +242,7 @@ def _decisions(status: Status) -> Table:
         for word, its in (("fail", Tone.BAD), ("used", Tone.GOOD), ("hit", Tone.GOOD)):
             if word in each["event"]:
                 tone = its
-        if any(word in each["event"] for word in ("miss", "wasted", "cancelled", "timed out")):
+        if any(word in each["event"] for word in ("miss", "wasted", "cancelled")):
             tone = Tone.WARN
         rows.append(
             (
