@@ -62,8 +62,8 @@ def markdown(found: Mapping[str, Result], pictures: Iterable[str] = ()) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `python -m benchmarks` (`faults`: by `python -m tests.faults`); what each figure"
-        " means, and its bias:"
+        "Written by `python -m benchmarks` (`faults`: by `python -m tests.faults`); what each"
+        " figure means, and its bias:"
         " [docs/benchmarks.md](../../docs/benchmarks.md).",
         "Medians, with the middle half of the repetitions. Absolute figures are this machine's;"
         " ratios are between things measured in turn in one run.",
