@@ -180,8 +180,9 @@ def deferred(s: PlannerState) -> bool:
 def handed(s: PlannerState) -> list[Flight]:
     """Background flights that wait in their pool for a permit."""
     found = s.flights.handed
-    for place in [place for place, f in found.items() if f.state is not State.HANDED]:
-        del found[place]
+    for place, flight in list(found.items()):
+        if flight.state is not State.HANDED or flight.pool is not Pool.P3:  # or it stands by
+            del found[place]
     return list(found.values())
 
 
