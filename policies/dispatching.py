@@ -130,7 +130,7 @@ def _dispatched(
     flight.state = State.HANDED if background or standby else State.RUNNING
     if background:
         s.flights.handed[id(flight)] = flight
-    flight.asked_at = now
+    flight.asked_at = flight.began_at = now
     flight.epoch = s.epoch
     flight.overtaken = False
     s.slots.claim(flight.pool, flight.id, standby=standby)

@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     CancelKey,
     Demand,
+    Forsake,
     PlannerEffect,
     PlannerTick,
     Submit,
@@ -348,3 +349,17 @@ def test_what_stands_by_for_the_sake_of_a_plan_does_not_expire_as_background_loa
     effects = planned.machine.handle(PlannerTick(), expired)
     assert commands(effects, CancelLoad) == []
     assert planned.standing_by == {fetch.requests[-1].id}
+
+
+def test_how_long_a_load_stood_by_does_not_count_as_time_that_it_took() -> None:
+    planned = Planned()
+    (fetch,) = planned.submit(SLOTS + 1)
+    first, last = fetch.requests[0], fetch.requests[-1]
+    report = PoolReport(Pool.P1, (Loaded(first.id, RESULT), Started(last.id)), 1)
+    planned.machine.handle(report, 5.0)
+    effects = planned.machine.handle(Demand("r", last.key, ticket="r", at=5.0), 5.0)
+    assert commands(effects, CancelLoad) == []  # it has just begun: the reader joins it
+    longest = planned.machine.state.estimator.times[0].pessimistic
+    planned.machine.handle(Forsake("r"), 5.0)
+    planned.machine.handle(CancelKey("s", last.key), 5.0)
+    assert planned.machine.state.estimator.times[0].pessimistic == longest
