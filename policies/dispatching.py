@@ -7,14 +7,11 @@ from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.planner_events import ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Fetch, LoadRequest, Permit
-from prefetch_scheduler.policies.slots import STANDBY, STANDING_BY
+from prefetch_scheduler.policies.slots import STANDBY, STANDBY_S, STANDING_BY
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
 ORDER = (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3)
 URGENT = ORDER[:3]
-
-STANDBY_S = 0.002
-"""Seconds that a load which stands by may be expected to wait for a slot."""
 
 
 def pump(s: PlannerState, now: float) -> None:

@@ -42,6 +42,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.slots import STANDBY_S
 from prefetch_scheduler.policies.source_info import SourceTable
 from prefetch_scheduler.policies.values import define, frozen
 from prefetch_scheduler.policies.vocabulary import Pool
@@ -204,7 +205,10 @@ class PoolMachine:
         if isinstance(outcome, LoadResult):
             self._reports.append(Loaded(id_, outcome))
             if job.state is _State.RUNNING and source in self._standby:
-                self._passed_on[source] = self._passed_on.get(source, 0) + 1
+                if outcome.load_s <= STANDBY_S:
+                    self._passed_on[source] = self._passed_on.get(source, 0) + 1
+                else:  # by now something else may come first
+                    self._give_back(source)
         else:
             self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
         if job.state is _State.RUNNING:
@@ -302,13 +306,15 @@ class PoolMachine:
 
     def _back_unless_running(self, source: int) -> None:
         """Give standby requests back that no load of their source would make room for."""
-        line = self._standby.get(source)
-        if line is None or self._passed_on.get(source):
+        if source not in self._standby or self._passed_on.get(source):
             return
         for job in self._jobs.values():
             if job.state is _State.RUNNING and job.request.source_id == source:
                 return
-        for id_ in list(line):
+        self._give_back(source)
+
+    def _give_back(self, source: int) -> None:
+        for id_ in list(self._standby[source]):
             self._cancel(id_)
 
     def _start_standby(self, now: float) -> None:

@@ -125,6 +125,18 @@ def test_what_stands_by_is_given_back_once_no_load_of_its_source_would_make_room
     assert pool.counts()["waiting"] == 0
 
 
+def test_what_stands_by_is_given_back_once_a_load_of_its_source_takes_time() -> None:
+    pool = pool_with(1, 2, 3, 4, standby=2)
+    slow = LoadResult(Content("text", tokens=1), 0.1)
+    pool.take(RunEnded(2, RESULT))
+    pool.take(RunEnded(1, slow))
+    effects = pool.effects(0.1)
+    assert ran(effects) == []
+    back = [Released(id_, timed_out=False, started=False) for id_ in (3, 4)]
+    assert told(effects) == ([Loaded(2, RESULT), Loaded(1, slow), *back], 4)
+    assert not pool.follows_on
+
+
 def test_a_load_of_another_source_makes_no_room_for_what_stands_by() -> None:
     pool = pool_with(1, 2, standby=1)
     pool.handle(Fetch((request(9, 1),)), 0.0)
