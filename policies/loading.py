@@ -169,7 +169,10 @@ def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:
     if flight.waiters and flight.prefetch_id == 0:
         flight.cause = Cause.DEMAND
     _count_as_misses(s, flight)
-    s.enqueue(flight)
+    if flight.waiters or flight.wants or flight.pin_for:
+        s.enqueue(flight)
+    else:  # its reader has given up meanwhile
+        ending.cancel(s, flight, Reason.HOST_CANCELLED)
 
 
 def _count_as_misses(s: PlannerState, flight: Flight) -> None:

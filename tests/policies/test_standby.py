@@ -375,3 +375,16 @@ def test_how_long_a_load_stood_by_does_not_count_as_time_that_it_took() -> None:
     planned.machine.handle(Forsake("r"), 5.0)
     planned.machine.handle(CancelKey("s", last.key), 5.0)
     assert planned.machine.state.estimator.times[0].pessimistic == longest
+
+
+def test_what_nobody_wants_any_more_is_not_queued_anew_when_it_is_given_back() -> None:
+    planned = Planned()
+    (fetch,) = planned.submit(SLOTS + 1)
+    last, ticket = fetch.requests[-1], "r"
+    planned.machine.handle(Demand("r", last.key, ticket=ticket), 0.0)
+    planned.machine.handle(CancelKey("s", last.key), 0.0)
+    planned.machine.handle(Forsake(ticket), 0.0)
+    planned.tell(Released(last.id, timed_out=False, started=False), credits_=1)
+    state = planned.machine.state
+    assert len(state.queue) == 0
+    assert last.id not in state.flights.by_id
