@@ -178,8 +178,10 @@ class FetcherPool(LoopActor):
             self.soon(partial(self._first_steps_made, begun))
         if self.inbox.empty():
             self._machine.nothing_ahead()
-        if (self._just_begun and self._only_begun()) or self._goes_on():
-            return
+        if not ((self._just_begun and self._only_begun()) or self._goes_on()):
+            self._send()
+
+    def _send(self) -> None:
         reports, self._unsent = merged(self._unsent), []
         for index, report in enumerate(reports):
             if self.abandoned:
@@ -217,7 +219,10 @@ class FetcherPool(LoopActor):
         if self._held_since is None:
             self._held_since = now
             self.later(HELD_S, lambda: None)  # a flush follows it
-        return now - self._held_since < HELD_S
+        if now - self._held_since < HELD_S:
+            return True
+        self._held_since = None
+        return False
 
     def _first_steps_made(self, begun: Group) -> None:
         self._just_begun = False
@@ -225,9 +230,11 @@ class FetcherPool(LoopActor):
 
     def on_stop(self) -> None:
         self._cancel_all()
+        self._send()  # what waited for what would follow
 
     def on_failure(self, *_: object) -> None:
         self._cancel_all()
+        self._send()
 
     def on_abandoned(self) -> None:
         self._cancel_all()

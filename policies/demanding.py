@@ -61,7 +61,7 @@ def _overdue(s: PlannerState, flight: Flight, now: float) -> bool:
         return False
     source = flight.source
     return (
-        s.estimator.overdue(source.id, now - flight.asked_at)
+        s.estimator.overdue(source.id, now - flight.began_at)
         and s.source_open(source, demand=True)
         and not s.choked(source)
     )

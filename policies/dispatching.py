@@ -7,14 +7,11 @@ from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.planner_events import ToPool
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import Fetch, LoadRequest, Permit
-from prefetch_scheduler.policies.slots import STANDBY, STANDING_BY
+from prefetch_scheduler.policies.slots import STANDBY, STANDBY_S, STANDING_BY
 from prefetch_scheduler.policies.vocabulary import Pool, Reason
 
 ORDER = (Pool.DEMAND, Pool.P0, Pool.P1, Pool.P2, Pool.P3)
 URGENT = ORDER[:3]
-
-STANDBY_S = 0.002
-"""Seconds that a load which stands by may be expected to wait for a slot."""
 
 
 def pump(s: PlannerState, now: float) -> None:
@@ -130,7 +127,7 @@ def _dispatched(
     flight.state = State.HANDED if background or standby else State.RUNNING
     if background:
         s.flights.handed[id(flight)] = flight
-    flight.asked_at = now
+    flight.asked_at = flight.began_at = now
     flight.epoch = s.epoch
     flight.overtaken = False
     s.slots.claim(flight.pool, flight.id, standby=standby)
@@ -180,8 +177,9 @@ def deferred(s: PlannerState) -> bool:
 def handed(s: PlannerState) -> list[Flight]:
     """Background flights that wait in their pool for a permit."""
     found = s.flights.handed
-    for place in [place for place, f in found.items() if f.state is not State.HANDED]:
-        del found[place]
+    for place, flight in list(found.items()):
+        if flight.state is not State.HANDED or flight.pool is not Pool.P3:  # or it stands by
+            del found[place]
     return list(found.values())
 
 

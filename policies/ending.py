@@ -56,7 +56,7 @@ def give_up_load(s: PlannerState, flight: Flight) -> None:
     """
     s.emit(ToPool(flight.pool, CancelLoad(flight.id)))
     if flight.state is not State.HANDED:
-        s.estimator.given_up(flight.source.id, s.now - flight.asked_at)
+        s.estimator.given_up(flight.source.id, s.now - flight.began_at)
 
 
 def withdraw(s: PlannerState, flight: Flight) -> None:

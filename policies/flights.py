@@ -114,6 +114,9 @@ class Flight:
     """Its source is asked for follow-up predictions once it is loaded."""
     epoch: int = 0
     asked_at: float = 0.0
+    """When it was dispatched: what it brings is no older."""
+    began_at: float = 0.0
+    """When its source was called: later than `asked_at` where it waited in its pool first."""
     overtaken: bool = False
     """The resource changed after the load was dispatched: its result must not be stored."""
     reloaded: bool = False

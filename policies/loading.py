@@ -112,7 +112,7 @@ def _on_report(
             s.slots.release(pool, item.id)
             s.flights.mark_stuck(flight)
             if flight.state is not State.GONE:
-                s.estimator.given_up(flight.source.id, now - flight.asked_at)
+                s.estimator.given_up(flight.source.id, now - flight.began_at)
                 seconds = flight.source.load_timeout_s or s.config.execution.load_timeout_s
                 attempt_failed(s, flight, f"not loaded within {seconds:g} s", now, late=True)
         case Ended():
@@ -129,6 +129,7 @@ def _started(s: PlannerState, pool: Pool, flight: Flight) -> None:
         s.flights.take_source(flight)
     if flight.state is State.HANDED:
         flight.state = State.RUNNING
+        flight.began_at = s.now
         flight.requeue = False
         for waiter in flight.waiters:
             if waiter.uncounted:
@@ -169,7 +170,10 @@ def _requeue_withdrawn(s: PlannerState, flight: Flight) -> None:
     if flight.waiters and flight.prefetch_id == 0:
         flight.cause = Cause.DEMAND
     _count_as_misses(s, flight)
-    s.enqueue(flight)
+    if flight.waiters or flight.wants or flight.pin_for:
+        s.enqueue(flight)
+    else:  # its reader has given up meanwhile
+        ending.cancel(s, flight, Reason.HOST_CANCELLED)
 
 
 def _count_as_misses(s: PlannerState, flight: Flight) -> None:
@@ -386,7 +390,7 @@ def attempt_failed(
         return
     pause = s.availability.failed(flight.stored, now, error)
     s.note(flight.key, "unavailable", f"for {pause:.1f} s", flight.owner)
-    took = max(0.0, now - flight.asked_at)
+    took = max(0.0, now - flight.began_at)
     source, cause = flight.source.name, flight.cause
     s.emit(Tell(ResourceFailed(flight.key, flight.owner, error, source, took, s.wall, cause)))
     ending.resolve(s, flight, ok=False)

@@ -42,6 +42,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.slots import STANDBY_S
 from prefetch_scheduler.policies.source_info import SourceTable
 from prefetch_scheduler.policies.standby import Standby
 from prefetch_scheduler.policies.values import define, frozen
@@ -202,8 +203,11 @@ class PoolMachine:
         source = job.request.source_id
         if isinstance(outcome, LoadResult):
             self._reports.append(Loaded(id_, outcome))
-            if job.state is _State.RUNNING:
-                self._standby.leave(source)
+            if job.state is _State.RUNNING and self._standby:
+                if outcome.load_s <= STANDBY_S:
+                    self._standby.leave(source)
+                else:  # by now something else may come first
+                    self._give_back(source)
         else:
             self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
         if job.state is _State.RUNNING:
@@ -300,13 +304,15 @@ class PoolMachine:
 
     def _back_unless_running(self, source: int) -> None:
         """Give standby requests back that no load of their source would make room for."""
-        waiting = self._standby.in_vain(source)
-        if not waiting:
+        if not self._standby.in_vain(source):
             return
         for job in self._jobs.values():
             if job.state is _State.RUNNING and job.request.source_id == source:
                 return
-        for id_ in waiting:
+        self._give_back(source)
+
+    def _give_back(self, source: int) -> None:
+        for id_ in self._standby.waiting(source):
             self._cancel(id_)
 
     def _permit(self, number: int, now: float) -> None:

@@ -40,7 +40,8 @@ class Fetch:
     by: "Sender | None" = field(default=None, eq=False)
     standby: int = 0
     """Of those that start at once, so many at the end wait all the same: each begins in the slot of
-    a load of its source that ends well. Given back (`Released(started=False)`) where none runs."""
+    a load of its source that ends well. Given back (`Released(started=False)`) where none runs, and
+    where one took longer than `slots.STANDBY_S`: the order in which they were sent is old then."""
 
 
 @frozen

@@ -13,6 +13,10 @@ from prefetch_scheduler.policies.vocabulary import Pool
 STANDBY = 64
 """Loads of P0, P1 or P2 at most that wait in a pool for the slots of its running ones."""
 
+STANDBY_S = 0.002
+"""Seconds that a load which stands by may be expected to wait for a slot; so none stands by any
+more once a load of its source took longer by itself."""
+
 STANDING_BY = (Pool.P0, Pool.P1, Pool.P2)
 
 PREFETCH_POOLS = (Pool.P0, Pool.P1, Pool.P2, Pool.P3)

@@ -66,11 +66,15 @@ class Standby:
         """Whether `take` may find any."""
         return bool(self._left)
 
-    def in_vain(self, source: int) -> list[int]:
-        """Those who wait for this source and have been left no slot: in vain, unless one of its
-        loads runs.
+    def waiting(self, source: int) -> list[int]:
+        """Those who wait for a slot of that source."""
+        return list(self._lines.get(source, ()))
+
+    def in_vain(self, source: int) -> bool:
+        """Whether somebody waits for this source and has been left no slot: in vain, unless one of
+        its loads runs.
         """
-        return [] if source in self._left else list(self._lines.get(source, ()))
+        return source in self._lines and source not in self._left
 
     def clear(self) -> None:
         self._lines.clear()

@@ -53,5 +53,5 @@ class Unstarted:
         flight = self._flights.by_id.get(number)
         if flight is None or flight.created_at != created_at or flight.waiters:
             return None
-        queued = flight.state is State.QUEUED and flight.pool is Pool.P3
-        return flight if queued or flight.state is State.HANDED else None
+        waits = flight.state in (State.QUEUED, State.HANDED) and flight.pool is Pool.P3
+        return flight if waits else None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prefetch_scheduler.actors import pool as pool_module
 from prefetch_scheduler.actors.pool import FetcherPool
 from prefetch_scheduler.actors.supervisor import ChildSpec
 from prefetch_scheduler.actors.system import ActorSystem
@@ -579,3 +580,59 @@ def test_no_report_waits_for_a_load_that_stood_by_and_takes_long(bench: Bench, s
     assert not any(isinstance(r, Loaded) and r.id == 2 for r in bench.reports())
     gate.go.set()
     bench.wait(Loaded, 2)
+
+
+class StoppedClock:
+    """Reports are held for ten seconds of this clock, which the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = 0.0
+        self.asked = threading.Event()
+        monkeypatch.setattr(pool_module, "HELD_S", 10.0)
+        monkeypatch.setattr(pool_module, "monotonic", self.read)
+
+    def read(self) -> float:
+        time_ = self.time
+        self.asked.set()
+        return time_
+
+
+def test_each_report_may_wait_for_what_follows_not_only_the_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = StoppedClock(monkeypatch)
+    names = ("first", "second", "third")
+    first, second, third = (bench.gate(name, BLOCKING) for name in names)
+    requests = [request(n, BLOCKING, name) for n, name in enumerate(names, 1)]
+    bench.fetch(*requests, standby=2)
+    first.go.set()
+    assert clock.asked.wait(PATIENCE_S)
+    clock.time = 20.0
+    bench.address.tell(Withdraw(99))  # as when the time is up
+    bench.wait(Loaded, 1)
+    second.go.set()
+    assert third.running.wait(PATIENCE_S)
+    third.go.set()
+    bench.wait(Loaded, 3)
+    told = [m.reports for m in bench.planner.messages if isinstance(m, PoolReport)]
+    loaded = [[r.id for r in reports if isinstance(r, Loaded)] for reports in told]
+    assert [ids for ids in loaded if ids] == [[1], [2, 3]]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_report_that_waits_is_sent_when_the_pool_ends(
+    monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    clock = StoppedClock(monkeypatch)
+    with actor_system() as system:
+        bench = Bench(system)
+        first, second = bench.gate("first", BLOCKING), bench.gate("second", BLOCKING)
+        bench.fetch(request(1, BLOCKING, "first"), request(2, BLOCKING, "second"), standby=1)
+        first.go.set()
+        assert clock.asked.wait(PATIENCE_S)
+        if fails:
+            bench.address.tell(object())
+        else:
+            system.stop()
+        assert bench.wait(Loaded, 1)
+        second.go.set()

@@ -215,9 +215,10 @@ class StandbyAgainstModel(RuleBasedStateMachine):
             id_ = data.draw(st.integers(1, self.last_id))
             self.take(self.pool.handle(command(id_), self.now))
 
-    @rule(data=st.data(), good=st.booleans(), several=st.booleans())
-    def end(self, data: st.DataObject, good: bool, several: bool) -> None:
-        outcome = LoadResult(Content("x"), 0.1) if good else LoadFailure("bad")
+    @rule(data=st.data(), load_s=st.sampled_from([0.0, 0.0, 0.1, None]), several=st.booleans())
+    def end(self, data: st.DataObject, load_s: float | None, several: bool) -> None:
+        failure = LoadFailure("bad")
+        outcome = failure if load_s is None else LoadResult(Content("x"), load_s)
         for _ in range(2 if several else 1):
             if self.code:
                 id_ = data.draw(st.sampled_from(sorted(self.code)))

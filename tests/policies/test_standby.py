@@ -8,6 +8,7 @@ from prefetch_scheduler.policies.planner import PlannerMachine
 from prefetch_scheduler.policies.planner_events import (
     CancelKey,
     Demand,
+    Forsake,
     PlannerEffect,
     PlannerTick,
     Submit,
@@ -25,6 +26,7 @@ from prefetch_scheduler.policies.pool_events import (
     LoadReport,
     LoadRequest,
     LoadResult,
+    Permit,
     PoolReport,
     Released,
     ResetPool,
@@ -38,7 +40,7 @@ from prefetch_scheduler.policies.prediction import Prediction, Terms
 from prefetch_scheduler.policies.quantiles import TRUSTED
 from prefetch_scheduler.policies.slots import STANDBY, pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
-from prefetch_scheduler.policies.vocabulary import Pool
+from prefetch_scheduler.policies.vocabulary import Pool, Priority
 
 SLOTS = 4
 TABLE = SourceTable(
@@ -123,6 +125,18 @@ def test_what_stands_by_is_given_back_once_no_load_of_its_source_would_make_room
     assert pool.counts()["waiting"] == 0
 
 
+def test_what_stands_by_is_given_back_once_a_load_of_its_source_takes_time() -> None:
+    pool = pool_with(1, 2, 3, 4, standby=2)
+    slow = LoadResult(Content("text", tokens=1), 0.1)
+    pool.take(RunEnded(2, RESULT))
+    pool.take(RunEnded(1, slow))
+    effects = pool.effects(0.1)
+    assert ran(effects) == []
+    back = [Released(id_, timed_out=False, started=False) for id_ in (3, 4)]
+    assert told(effects) == ([Loaded(2, RESULT), Loaded(1, slow), *back], 4)
+    assert not pool.follows_on
+
+
 def test_a_load_of_another_source_makes_no_room_for_what_stands_by() -> None:
     pool = pool_with(1, 2, standby=1)
     pool.handle(Fetch((request(9, 1),)), 0.0)
@@ -166,10 +180,10 @@ def test_neither_a_reset_nor_a_new_planner_leaves_anything_that_stands_by() -> N
 class Planned:
     """A planner whose pools are played by the test."""
 
-    def __init__(self, load_s: float = 0.0, loads: int = TRUSTED) -> None:
+    def __init__(self, load_s: float = 0.0, loads: int = TRUSTED, slots: int = SLOTS) -> None:
         execution = Execution(immediate_reserved=0)
         config = Config(
-            max_prefetch_tokens=10**6, max_concurrent_fetches=SLOTS, execution=execution
+            max_prefetch_tokens=10**6, max_concurrent_fetches=slots, execution=execution
         )
         self.machine = PlannerMachine(config, TABLE)
         for pool in Pool:
@@ -196,6 +210,19 @@ class Planned:
         effects = self.machine.handle(PoolReport(Pool.P1, reports, credits_), 0.0)
         self.machine.check()
         return effects
+
+    def promoted_from_background(self, count: int, priority: Priority) -> Fetch:
+        """Hand loads to the background pool, then state them again as more urgent."""
+        made = tuple(Prediction(f"k:{n}", "extended_context", 0.9) for n in range(count))
+        for stated in (Priority.P3, priority):
+            terms = Terms(override={p.key: stated for p in made})
+            effects = self.machine.handle(Submit("s", made, terms), 0.0)
+            effects += self.machine.handle(PlannerTick(), 0.0)
+        back = commands(effects, Withdraw)
+        released = tuple(Released(id_, timed_out=False, started=False) for id_ in back)
+        effects = self.machine.handle(PoolReport(Pool.P3, released, count), 0.0)
+        (fetch,) = self.fetches(effects)
+        return fetch
 
     @property
     def standing_by(self) -> set[int]:
@@ -314,3 +341,50 @@ def test_a_pool_that_starts_anew_has_nothing_that_stands_by() -> None:
     assert {r.id for r in again.requests}.isdisjoint(r.id for r in fetch.requests)
     assert planned.standing_by == {r.id for r in again.requests[SLOTS:]}
     assert planned.machine.state.flights.standby == planned.standing_by
+
+
+def test_no_permit_is_given_for_what_stands_by_elsewhere() -> None:
+    planned = Planned(slots=4 * SLOTS)
+    eager = planned.machine.state.config.execution.eager_max_concurrent
+    fetch = planned.promoted_from_background(eager + 1, Priority.P2)
+    assert (len(fetch.requests), fetch.standby) == (eager + 1, 1)
+    effects = planned.machine.handle(PlannerTick(), 10.0)
+    assert [e for e in effects if isinstance(e, ToPool) and isinstance(e.command, Permit)] == []
+    assert planned.machine.state.slots.permits == 0
+
+
+def test_what_stands_by_for_the_sake_of_a_plan_does_not_expire_as_background_loads_do() -> None:
+    planned = Planned()
+    fetch = planned.promoted_from_background(SLOTS + 1, Priority.P1)
+    assert fetch.standby == 1
+    expired = planned.machine.state.config.execution.start_expiry_s + 1
+    effects = planned.machine.handle(PlannerTick(), expired)
+    assert commands(effects, CancelLoad) == []
+    assert planned.standing_by == {fetch.requests[-1].id}
+
+
+def test_how_long_a_load_stood_by_does_not_count_as_time_that_it_took() -> None:
+    planned = Planned()
+    (fetch,) = planned.submit(SLOTS + 1)
+    first, last = fetch.requests[0], fetch.requests[-1]
+    report = PoolReport(Pool.P1, (Loaded(first.id, RESULT), Started(last.id)), 1)
+    planned.machine.handle(report, 5.0)
+    effects = planned.machine.handle(Demand("r", last.key, ticket="r", at=5.0), 5.0)
+    assert commands(effects, CancelLoad) == []  # it has just begun: the reader joins it
+    longest = planned.machine.state.estimator.times[0].pessimistic
+    planned.machine.handle(Forsake("r"), 5.0)
+    planned.machine.handle(CancelKey("s", last.key), 5.0)
+    assert planned.machine.state.estimator.times[0].pessimistic == longest
+
+
+def test_what_nobody_wants_any_more_is_not_queued_anew_when_it_is_given_back() -> None:
+    planned = Planned()
+    (fetch,) = planned.submit(SLOTS + 1)
+    last, ticket = fetch.requests[-1], "r"
+    planned.machine.handle(Demand("r", last.key, ticket=ticket), 0.0)
+    planned.machine.handle(CancelKey("s", last.key), 0.0)
+    planned.machine.handle(Forsake(ticket), 0.0)
+    planned.tell(Released(last.id, timed_out=False, started=False), credits_=1)
+    state = planned.machine.state
+    assert len(state.queue) == 0
+    assert last.id not in state.flights.by_id

@@ -151,6 +151,9 @@ def at_rest(w: RestlessWorld) -> None:
     assert not state.crossing
     assert not state.made
     assert all(not ids for ids in state.slots.claims.values()), state.slots.claims
+    assert not state.flights.standby
+    assert not any(state.slots.standby.values())
+    assert not any(machine.follows_on for machine in w.pools.values())
     assert state.slots.permits == 0
     capacity = {pool: pool_capacity(w.config, pool) for pool in Pool}
     assert state.slots.credits == capacity
