@@ -43,11 +43,13 @@ from prefetch_scheduler.policies.pool_events import (
     Released,
     Started,
 )
+from prefetch_scheduler.policies.slots import STANDBY_S
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Layer, Pool, Reason
 from prefetch_scheduler.policies.yaml_text import printable
 
 TELLING = 32
-"""So many events at the end of one report tell how large and slow the loads of a source are."""
+"""So many events at the end of one report tell how large and slow the loads of a source are; one
+that takes time always does."""
 
 _WHY = {Cause.RELOAD: Why.READ_BEFORE, Cause.PREFILL: Why.FAMILIAR}
 
@@ -216,7 +218,7 @@ def _loaded(
         estimated_load_s=survey.load_s if survey else None,
         tokens=tokens,
         load_s=result.load_s,
-        typical=telling,
+        typical=telling or result.load_s > STANDBY_S,
     )
     if flight.state is State.GONE:
         s.count(Dropped("late_result"))
