@@ -174,8 +174,8 @@ class PoolMachine:
             case ResetPool():
                 self._reset()
                 reset = True
-            case RunEnded():
-                self.take(event)
+            case RunEnded(id_, outcome, run):
+                self.ended(id_, outcome, run)
             case RunPart(id_, key, content, run):
                 job = self._started(id_, run)
                 if job is not None and job.state is not _State.DROPPED:
@@ -184,14 +184,10 @@ class PoolMachine:
                 assert_never(event)
         return self._take_effects(reset, now)
 
-    def take(self, event: RunEnded) -> None:
-        """Take in an end as `handle` does; what follows of it is left for `effects`, or for the
-        next event's, so that the ends of several runs make one report.
-        """
-        self.ended(event.id, event.outcome, event.run)
-
     def ended(self, id_: int, outcome: LoadResult | LoadFailure, run: int = 0) -> None:
-        """As `take`, of a `RunEnded` in its parts: one less to be made for each load."""
+        """Take in an end, as `handle` does a `RunEnded`; what follows of it is left for `effects`,
+        or for the next event's, so that the ends of several runs make one report.
+        """
         job = self._started(id_, run)
         if job is None:
             return
@@ -214,7 +210,7 @@ class PoolMachine:
             self._slot_left(job)
 
     def effects(self, now: float) -> list[PoolEffect]:
-        """What has been gathered by `take`."""
+        """What has been gathered by `ended`."""
         return self._take_effects(False, now)
 
     @property
@@ -448,8 +444,9 @@ class PoolMachine:
         return True
 
     def _take_effects(self, reset: bool, now: float) -> list[PoolEffect]:
-        if self._standby.due:
-            self._run([self._jobs[id_] for id_ in self._standby.take()], now)
+        turn = self._standby.take()
+        if turn:
+            self._run([self._jobs[id_] for id_ in turn], now)
         effects, self._effects = self._effects, []
         if reset or self._reports or self._credits or self._returned:
             effects.append(

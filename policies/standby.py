@@ -61,11 +61,6 @@ class Standby:
         self._left.clear()
         return taken
 
-    @property
-    def due(self) -> bool:
-        """Whether `take` may find any."""
-        return bool(self._left)
-
     def waiting(self, source: int) -> list[int]:
         """Those who wait for a slot of that source."""
         return list(self._lines.get(source, ()))

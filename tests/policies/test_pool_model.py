@@ -222,7 +222,7 @@ class StandbyAgainstModel(RuleBasedStateMachine):
         for _ in range(2 if several else 1):
             if self.code:
                 id_ = data.draw(st.sampled_from(sorted(self.code)))
-                self.pool.take(RunEnded(id_, outcome, self.code.pop(id_)))
+                self.pool.ended(id_, outcome, self.code.pop(id_))
         self.take(self.pool.effects(self.now))
 
     @rule(seconds=st.floats(0.0, 2.0))

@@ -85,8 +85,8 @@ def test_what_stands_by_begins_in_the_slot_of_a_load_that_ends_well() -> None:
     effects = pool.handle(RunEnded(2, RESULT), 0.0)
     assert ran(effects) == [3]
     assert told(effects) == ([Loaded(2, RESULT), Started(3)], 1)
-    pool.take(RunEnded(1, RESULT))
-    pool.take(RunEnded(3, RESULT))
+    pool.ended(1, RESULT)
+    pool.ended(3, RESULT)
     effects = pool.effects(0.5)
     assert ran(effects) == [4]
     assert told(effects) == ([Loaded(1, RESULT), Loaded(3, RESULT), Started(4)], 2)
@@ -128,8 +128,8 @@ def test_what_stands_by_is_given_back_once_no_load_of_its_source_would_make_room
 def test_what_stands_by_is_given_back_once_a_load_of_its_source_takes_time() -> None:
     pool = pool_with(1, 2, 3, 4, standby=2)
     slow = LoadResult(Content("text", tokens=1), 0.1)
-    pool.take(RunEnded(2, RESULT))
-    pool.take(RunEnded(1, slow))
+    pool.ended(2, RESULT)
+    pool.ended(1, slow)
     effects = pool.effects(0.1)
     assert ran(effects) == []
     back = [Released(id_, timed_out=False, started=False) for id_ in (3, 4)]
