@@ -88,15 +88,15 @@ def lost_count(patch: pytest.MonkeyPatch) -> None:
 
 def leaked_credit(patch: pytest.MonkeyPatch) -> None:
     """A load that fails keeps its pool's credit."""
-    real = PoolMachine.take
+    real = PoolMachine.ended
 
-    def take(self: PoolMachine, event: Any) -> None:
+    def ended(self: PoolMachine, id_: int, outcome: Any, run: int = 0) -> None:
         before = self._credits
-        real(self, event)
-        if not hasattr(event.outcome, "content"):
+        real(self, id_, outcome, run)
+        if not hasattr(outcome, "content"):
             self._credits = before
 
-    patch.setattr(PoolMachine, "take", take)
+    patch.setattr(PoolMachine, "ended", ended)
 
 
 def leaked_source_slot(patch: pytest.MonkeyPatch) -> None:
