@@ -1,8 +1,9 @@
 """Loads of async sources on a pool's event loop: one task for all that need not wait.
 
 A task and its callbacks cost more than many a load. So loads of one source that begin together
-are called one after the other in a single task; at the first that really waits the others get
-tasks of their own, in the next turn of the loop. Each has its own `contextvars` in any case.
+are called one after the other in a single task, and after them those that begin because they have
+ended; at the first that really waits the others get tasks of their own, in the next turn of the
+loop. Each has its own `contextvars` in any case.
 """
 
 import asyncio
@@ -33,8 +34,18 @@ class Active:
     ended: bool = False
 
 
-Group = dict[int, deque[Active]]
-"""Source -> its loads that have not been called yet."""
+@define(eq=False)
+class Line:
+    """Loads of one source that are called one after the other."""
+
+    actives: deque[Active]
+    """Not called yet."""
+    grows: bool = True
+    """Whether loads may be added at its end: while none of them has had to wait."""
+
+
+Group = dict[int, Line]
+"""By source."""
 
 
 class LoopLoads:
@@ -43,16 +54,20 @@ class LoopLoads:
     Args:
         load: makes the coroutine of a load; it does not raise.
         ended: told the outcomes of each.
+        follow: calls `add` for what begins because of what has ended. It need not: then that is
+            left for the loop's next turn.
     """
 
     def __init__(
         self,
         load: Callable[[Active], Coroutine[Any, Any, list[Outcome]]],
         ended: Callable[[Active, list[Outcome]], None],
+        follow: Callable[[], None],
     ) -> None:
         self._load = load
         self._ended = ended
-        self._gathered: Group = {}
+        self._follow = follow
+        self._gathered: dict[int, deque[Active]] = {}
 
     def add(self, active: Active) -> None:
         """A load that begins with the next call of `begin`."""
@@ -65,16 +80,19 @@ class LoopLoads:
         """
         if not self._gathered:
             return None
-        begun, self._gathered = self._gathered, {}
-        for source, actives in begun.items():
-            self._spawn(loop, source, actives)
+        gathered, self._gathered = self._gathered, {}
+        begun = {source: Line(actives) for source, actives in gathered.items()}
+        for source, line in begun.items():
+            self._spawn(loop, source, line)
         return begun
 
     def each_its_own(self, loop: asyncio.AbstractEventLoop, begun: Group) -> None:
         """Do not let loads wait for one of their source that has to wait."""
-        for source, actives in begun.items():
-            while actives:
-                self._spawn(loop, source, deque((actives.popleft(),)))
+        for source, line in begun.items():
+            line.grows = False
+            while line.actives:
+                alone = Line(deque((line.actives.popleft(),)), grows=False)
+                self._spawn(loop, source, alone)
 
     def cancel(self, loop: asyncio.AbstractEventLoop, active: Active) -> None:
         """End a load; behind its first step, since it has been reported as started."""
@@ -98,17 +116,24 @@ class LoopLoads:
         number = name.removeprefix(_LOAD_TASK)
         return int(number) if number != name and number.isdigit() else None
 
-    def _spawn(self, loop: asyncio.AbstractEventLoop, source: int, actives: deque[Active]) -> None:
-        task = loop.create_task(self._in_turn(actives), name=f"{_LOAD_TASK}{source}")
-        task.add_done_callback(lambda _: self._never_called(actives))
+    def _spawn(self, loop: asyncio.AbstractEventLoop, source: int, line: Line) -> None:
+        task = loop.create_task(self._in_turn(source, line), name=f"{_LOAD_TASK}{source}")
+        task.add_done_callback(lambda _: self._never_called(line.actives))
 
-    async def _in_turn(self, actives: deque[Active]) -> None:
-        task = asyncio.current_task()
+    async def _in_turn(self, source: int, line: Line) -> None:
+        task, actives = asyncio.current_task(), line.actives
         # A source's code may have cancelled the task that it shares: it alone is to bear that.
-        while actives and task is not None and not task.cancelling():
+        while task is not None and not task.cancelling() and (actives or self._more(source, line)):
             active = actives.popleft()
             active.task = task
             self._end(active, await Apart(self._load(active)))
+
+    def _more(self, source: int, line: Line) -> bool:
+        """Whether there is another load to call: one that follows from those that have ended."""
+        if line.grows:
+            self._follow()
+            line.actives.extend(self._gathered.pop(source, ()))
+        return bool(line.actives)
 
     def _never_called(self, actives: deque[Active]) -> None:
         """A task that somebody cancelled before its first step never ran any of its own code."""

@@ -108,9 +108,11 @@ class FetcherPool(LoopActor):
         self._survey_limit_s = survey_limit_s
         self._expand_limit_s = expand_limit_s
         self._active: dict[int, Active] = {}
-        self._in_loop = LoopLoads(self._load, self._ended_in_loop)
+        self._in_loop = LoopLoads(self._load, self._ended_in_loop, self._follow)
         self._just_begun = False
         """Whether loads are in the loop that have not had their first step."""
+        self._begun_at = 0.0
+        """Real seconds since when one load follows another in the same turn of the loop."""
         self._held_since: float | None = None
         """Real seconds since when a report waits for what follows."""
         self._unsent: list[PoolReport | UnderWay] = []
@@ -175,6 +177,7 @@ class FetcherPool(LoopActor):
         begun = self._in_loop.begin(self.loop)
         if begun is not None:
             self._just_begun = True
+            self._begun_at = monotonic()
             self.soon(partial(self._first_steps_made, begun))
         if self.inbox.empty():
             self._machine.nothing_ahead()
@@ -223,6 +226,19 @@ class FetcherPool(LoopActor):
             return True
         self._held_since = None
         return False
+
+    def _follow(self) -> None:
+        """Begin what stood by for the loads that have just ended, in the same turn of the loop:
+        another turn costs more than many a load.
+        """
+        if self.inbox.empty() and monotonic() - self._begun_at < HELD_S:
+            self._protect(self._take_ends)
+
+    def _take_ends(self) -> None:
+        while self._posted and not self.actor_stopped.is_set():
+            self.on_posted(self._posted.popleft())
+        if not self.actor_stopped.is_set():
+            self._apply(self._machine.following(self.now))
 
     def _first_steps_made(self, begun: Group) -> None:
         self._just_begun = False

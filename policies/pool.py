@@ -209,8 +209,16 @@ class PoolMachine:
         if job.state is _State.RUNNING:
             self._slot_left(job)
 
+    def following(self, now: float) -> list[PoolEffect]:
+        """What follows of what `ended` has taken in, apart from the report."""
+        turn = self._standby.take()
+        if turn:
+            self._run([self._jobs[id_] for id_ in turn], now)
+        effects, self._effects = self._effects, []
+        return effects
+
     def effects(self, now: float) -> list[PoolEffect]:
-        """What has been gathered by `ended`."""
+        """What has been gathered by `ended`, and what follows of it."""
         return self._take_effects(False, now)
 
     @property
@@ -444,10 +452,7 @@ class PoolMachine:
         return True
 
     def _take_effects(self, reset: bool, now: float) -> list[PoolEffect]:
-        turn = self._standby.take()
-        if turn:
-            self._run([self._jobs[id_] for id_ in turn], now)
-        effects, self._effects = self._effects, []
+        effects = self.following(now)
         if reset or self._reports or self._credits or self._returned:
             effects.append(
                 PoolReport(

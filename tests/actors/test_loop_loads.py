@@ -1,13 +1,12 @@
 """Loads of one async source that begin together: one task for what need not wait, none held up."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
 
 from prefetch_scheduler.actors.cancel import CancelToken
-from prefetch_scheduler.actors.loop_loads import Active, LoopLoads
+from prefetch_scheduler.actors.loop_loads import Active, Group, LoopLoads
 from prefetch_scheduler.actors.runs import Outcome
 from prefetch_scheduler.policies.content import Content
 from prefetch_scheduler.policies.pool import Run
@@ -16,14 +15,23 @@ from prefetch_scheduler.policies.pool_events import LoadFailure, LoadRequest, Lo
 Code = Callable[[], Coroutine[Any, Any, str]]
 
 
-class Together:
-    """Runs loads on a loop of its own; what each one does is a coroutine function."""
+def numbered(number: int) -> Active:
+    request = LoadRequest(number, 0, f"k:{number}", str(number), 9.0, 9.0)
+    return Active(Run((request,), number + 1), CancelToken())
 
-    def __init__(self, *codes: Code) -> None:
-        self.codes = codes
+
+class Together:
+    """Runs loads on a loop of its own; what each one does is a coroutine function.
+
+    `then`: begin, one for each that has ended, whenever something may follow.
+    """
+
+    def __init__(self, *codes: Code, then: tuple[Code, ...] = ()) -> None:
+        self.codes = [*codes, *then]
+        self.first = self.begun = len(codes)
         self.ended: dict[int, list[Outcome]] = {}
         self.tasks: dict[int, asyncio.Task[Any] | None] = {}
-        self.loads = LoopLoads(self.load, self.end)
+        self.loads = LoopLoads(self.load, self.end, self.follow)
 
     async def load(self, active: Active) -> list[Outcome]:
         self.tasks[active.run.id] = asyncio.current_task()
@@ -35,11 +43,14 @@ class Together:
     def end(self, active: Active, outcomes: list[Outcome]) -> None:
         self.ended[active.run.id] = outcomes
 
-    def begin(self) -> tuple[list[Active], dict[int, deque[Active]]]:
-        actives = [
-            Active(Run((LoadRequest(n, 0, f"k:{n}", str(n), 9.0, 9.0),), n + 1), CancelToken())
-            for n in range(len(self.codes))
-        ]
+    def follow(self) -> None:
+        last = min(self.first + len(self.ended), len(self.codes))
+        for number in range(self.begun, last):
+            self.loads.add(numbered(number))
+        self.begun = max(self.begun, last)
+
+    def begin(self) -> tuple[list[Active], Group]:
+        actives = [numbered(number) for number in range(self.first)]
         for active in actives:
             self.loads.add(active)
         begun = self.loads.begin(asyncio.get_running_loop())
@@ -73,6 +84,62 @@ def test_what_need_not_wait_ends_with_the_first_step_of_one_task() -> None:
 
     asyncio.run(main())
     assert len(set(together.tasks.values())) == 1
+
+
+def test_what_follows_from_loads_that_have_ended_ends_in_the_same_step() -> None:
+    together = Together(at_once, at_once, then=(at_once,) * 5)
+
+    async def main() -> None:
+        together.begin()
+        await asyncio.sleep(0)
+        assert list(together.ended) == [0, 1, 2, 3, 4, 5, 6]
+
+    asyncio.run(main())
+    assert len(set(together.tasks.values())) == 1
+
+
+def test_what_follows_is_held_up_by_no_load_that_waits() -> None:
+    gate: list[asyncio.Event] = []
+
+    async def waits() -> str:
+        gate.append(asyncio.Event())
+        await gate[0].wait()
+        return "waited"
+
+    async def opens() -> str:
+        gate[0].set()
+        return "opened"
+
+    together = Together(at_once, at_once, then=(waits, opens))
+    asyncio.run(together.run())
+    assert [together.value(n) for n in range(4)] == ["done", "done", "waited", "opened"]
+    assert list(together.ended) == [0, 1, 3, 2]
+    assert together.tasks[0] is together.tasks[2] is not together.tasks[3]
+
+
+def test_once_a_load_has_had_to_wait_what_follows_is_left_for_the_next_turn() -> None:
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return "waited"
+
+    together = Together(waits, then=(at_once,))
+
+    async def main() -> None:
+        _, begun = together.begin()
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)
+        together.loads.each_its_own(loop, begun)
+        while 0 not in together.ended:
+            await asyncio.sleep(0)
+        assert 1 not in together.ended
+        together.follow()
+        together.loads.begin(loop)
+        while 1 not in together.ended:
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert together.tasks[0] is not together.tasks[1]
 
 
 def test_a_load_that_waits_holds_up_no_other() -> None:
