@@ -42,7 +42,6 @@ from prefetch_scheduler.policies.pool_events import (
     PoolReport,
     ResetPool,
     RunPart,
-    Started,
     Surveyed,
     SurveyNames,
     TakeOver,
@@ -142,12 +141,12 @@ class FetcherPool(LoopActor):
             case CancelLoad(id_) | Withdraw(id_):
                 if not self.inbox.empty():
                     self._machine.cancel_ahead(id_)
-                self._apply(self._machine.handle(message, self.now))
+                self._apply(self._machine.gather(message, self.now))
             case Fetch():
-                self._apply(self._machine.handle(message, self.now))
+                self._apply(self._machine.gather(message, self.now))
             case ResetPool() | TakeOver():
                 self._permits = 0  # of the planner that is gone
-                self._apply(self._machine.handle(message, self.now))
+                self._apply(self._machine.gather(message, self.now))
             case _:
                 assert_never(message)
 
@@ -156,7 +155,7 @@ class FetcherPool(LoopActor):
             case _Finished(active, outcomes):  # first, as the most frequent
                 self._finished(active, outcomes)
             case RunPart():
-                self._apply(self._machine.handle(event, self.now))
+                self._apply(self._machine.gather(event, self.now))
             case _:
                 self._asides.returned(event)
 
@@ -172,8 +171,8 @@ class FetcherPool(LoopActor):
         """
         if self._permits:
             permit, self._permits = Permit(self._permits), 0
-            self._apply(self._machine.handle(permit, self.now))
-        self._apply(self._machine.effects(self.now))
+            self._apply(self._machine.gather(permit, self.now))
+        self._apply(self._machine.following(self.now))
         begun = self._in_loop.begin(self.loop)
         if begun is not None:
             self._just_begun = True
@@ -185,11 +184,14 @@ class FetcherPool(LoopActor):
             self._send()
 
     def _send(self) -> None:
+        report = self._machine.report()
+        if report is not None:
+            self._unsent.append(report)
         reports, self._unsent = merged(self._unsent), []
-        for index, report in enumerate(reports):
+        for index, told in enumerate(reports):
             if self.abandoned:
                 return
-            if not self._planner.tell(report):
+            if not self._planner.tell(told):
                 self._unsent = reports[index:]
                 break
         if not self._unsent:
@@ -204,18 +206,17 @@ class FetcherPool(LoopActor):
         """Whether there is nothing to tell but that loads have begun. That can wait for their first
         step: what an async source has at hand ends with it, and then one report tells both.
         """
-        for report in self._unsent:
-            if not isinstance(report, PoolReport) or report.reset or report.credits:
-                return False
-            if not all(type(item) is Started for item in report.reports):
-                return False
-        return not self.actor_stopped.is_set()
+        if self._unsent or self.actor_stopped.is_set():
+            return False
+        return self._machine.only_begun
 
     def _goes_on(self) -> bool:
         """Whether to wait a moment with what there is to tell: loads that take no time follow, each
         in the slot of the one before, and one report may tell of all.
         """
-        if not (self._machine.follows_on and self._unsent) or self.actor_stopped.is_set():
+        machine = self._machine
+        waits = machine.follows_on and machine.untold and not self._unsent
+        if not waits or self.actor_stopped.is_set():
             self._held_since = None
             return False
         now = monotonic()

@@ -164,6 +164,8 @@ class Accounting:
             return None
         account.started(prefetch)
         self._sessions.total.started(prefetch)
+        if event.loaded is not None:
+            self._found(prefetch, *event.loaded)
         reported = self._ledger.reported_early(event.id)
         for early in reported:
             self._apply(early)
@@ -175,18 +177,22 @@ class Accounting:
         return account if reported or overdue is not None else None
 
     def _loaded(self, event: ev.PrefetchLoaded) -> Account | None:
-        """Put the real size in place of the estimate, also where the ending came first."""
+        """Take in what a load brought, also where the ending came first."""
         prefetch = self._ledger.loaded(event)
         if prefetch is None:
             return None
-        tokens = self._ledger.whole(event.tokens)
-        more, prefetch.tokens = tokens - prefetch.tokens, tokens
-        prefetch.load_s = self._ledger.seconds(event.load_s)
-        prefetch.account.loaded(prefetch, more)
-        self._sessions.total.loaded(prefetch, more)
+        self._found(prefetch, event.tokens, event.load_s)
         if prefetch.ending is Ending.USED:
             self._credit(prefetch)
         return prefetch.account if prefetch.ending is not None else None
+
+    def _found(self, prefetch: Prefetch, tokens: int, load_s: float) -> None:
+        """Put the real size in place of the estimate."""
+        tokens = self._ledger.whole(tokens)
+        more, prefetch.tokens = tokens - prefetch.tokens, tokens
+        prefetch.load_s = self._ledger.seconds(load_s)
+        prefetch.account.loaded(prefetch, more)
+        self._sessions.total.loaded(prefetch, more)
 
     def _use(self, event: ev.PrefetchUsed) -> Account | None:
         prefetch = self._ledger.end(event, Ending.USED)

@@ -90,15 +90,18 @@ def _on_report(
         case Started():
             _started(s, pool, flight)
         case Loaded():
+            told = item.began and _started(s, pool, flight, item.result)
             _praise(s, flight)
             s.slots.release(pool, item.id)
             s.flights.free_source(flight)
-            _loaded(s, flight, item.result, now, telling=telling)
+            _loaded(s, flight, item.result, now, telling=telling, told=told)
         case Released():
             _released(s, pool, flight, item)
         case PartLoaded():
             _part(s, flight, item, now)
         case Failed():
+            if item.began:
+                _started(s, pool, flight)
             if not item.excluded and blames_source(item.exception):
                 _blame(s, flight, now)
             s.slots.release(pool, item.id)
@@ -125,7 +128,8 @@ def _on_report(
             assert_never(item)
 
 
-def _started(s: PlannerState, pool: Pool, flight: Flight) -> None:
+def _started(s: PlannerState, pool: Pool, flight: Flight, result: LoadResult | None = None) -> bool:
+    """Its source was called, and perhaps has brought this already. True: that has been counted."""
     s.slots.started(pool, flight.id)
     if flight.id in s.flights.standby:
         s.flights.take_source(flight)
@@ -137,15 +141,25 @@ def _started(s: PlannerState, pool: Pool, flight: Flight) -> None:
             if waiter.uncounted:
                 waiter.uncounted = False
                 s.count(LateHit(waiter.session, flight.key))
-    if flight.is_prefetch and flight.prefetch_id == 0:
-        flight.prefetch_id = flight.id
-        s.count(
-            PrefetchStarted(
-                flight.id, flight.owner, flight.key, flight.cause, flight.tokens, flight.reason
-            )
+    if not flight.is_prefetch or flight.prefetch_id:
+        return False
+    number = flight.prefetch_id = flight.id
+    gone = flight.state is State.GONE  # the cancel crossed its start
+    brought = None if result is None or gone else (result.content.tokens or 0, result.load_s)
+    s.count(
+        PrefetchStarted(
+            number,
+            flight.owner,
+            flight.key,
+            flight.cause,
+            flight.tokens,
+            flight.reason,
+            brought,
         )
-        if flight.state is State.GONE:  # the cancel crossed its start
-            s.count(PrefetchCancelled(flight.id, Reason.REPLACED))
+    )
+    if gone:
+        s.count(PrefetchCancelled(number, Reason.REPLACED))
+    return brought is not None
 
 
 def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> None:
@@ -207,8 +221,9 @@ def _mark_used(s: PlannerState, flight: Flight, waiter: Waiter, now: float) -> N
 
 
 def _loaded(
-    s: PlannerState, flight: Flight, result: LoadResult, now: float, *, telling: bool
+    s: PlannerState, flight: Flight, result: LoadResult, now: float, *, telling: bool, told: bool
 ) -> None:
+    """`told`: metrics know of it."""
     content, source, survey = result.content, flight.source, flight.survey
     tokens, expected = content.tokens or 0, flight.tokens
     s.estimator.observe(
@@ -224,7 +239,9 @@ def _loaded(
         s.count(Dropped("late_result"))
         return
     s.availability.succeeded(flight.stored)
-    if flight.prefetch_id:
+    if told:
+        pass
+    elif flight.prefetch_id:
         s.count(PrefetchLoaded(flight.prefetch_id, tokens, result.load_s))
     else:
         s.count(DemandLoaded(flight.owner, flight.key, tokens, result.load_s))
@@ -247,10 +264,10 @@ def _loaded(
     pin_for = tuple(sorted(flight.pin_for)) if flight.pin_for else ()
     s.emit(ToCache(Put(entry, flight.id, pin_for)))
     if s.heard:
-        told = ResourceLoaded(
+        news = ResourceLoaded(
             flight.key, owner, tokens, flight.cause, source.name, result.load_s, s.wall
         )
-        s.emit(Tell(told))
+        s.emit(Tell(news))
     if flight.expands:
         following.await_follow_ups(s, flight, owner)
 

@@ -52,8 +52,11 @@ class PrefetchStarted:
     key: str
     cause: Cause
     tokens: int
-    """The estimate, until `PrefetchLoaded` gives the real size."""
+    """The estimate, until the real size is known."""
     reason: str = ""
+    loaded: tuple[int, float] | None = None
+    """Where it has ended well by now: its tokens and the seconds of its load. Then no
+    `PrefetchLoaded` follows."""
 
 
 @frozen

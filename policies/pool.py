@@ -141,6 +141,8 @@ class PoolMachine:
         self._order = count()
         self._effects: list[PoolEffect] = []
         self._reports: list[LoadReport] = []
+        self._begun: dict[int, None] = {}
+        """Requests whose start has not been reported."""
         self._credits = 0
         self._returned = 0
 
@@ -155,7 +157,15 @@ class PoolMachine:
 
         Runtime complexity: O(log n) for each request concerned.
         """
-        reset = False
+        effects = self.gather(event, now)
+        report = self.report()
+        return effects if report is None else [*effects, report]
+
+    def gather(self, event: PoolInput, now: float) -> list[PoolEffect]:
+        """As `handle`, but what there is to report is left for `report`, so that one report may
+        tell of several events. Where the event is to be answered, the effects hold that answer, and
+        before it the report of what was gathered earlier.
+        """
         match event:
             case Fetch(by=by) | Permit(by=by) if self.outdated(by):
                 pass
@@ -173,20 +183,21 @@ class PoolMachine:
                     self._cancel(id_)
             case ResetPool():
                 self._reset()
-                reset = True
+                return [*self.following(now), self._report(reset=True)]
             case RunEnded(id_, outcome, run):
                 self.ended(id_, outcome, run)
             case RunPart(id_, key, content, run):
                 job = self._started(id_, run)
                 if job is not None and job.state is not _State.DROPPED:
+                    self._tell_starts()
                     self._reports.append(PartLoaded(id_, key, content))
             case _:
                 assert_never(event)
-        return self._take_effects(reset, now)
+        return self.following(now)
 
     def ended(self, id_: int, outcome: LoadResult | LoadFailure, run: int = 0) -> None:
-        """Take in an end, as `handle` does a `RunEnded`; what follows of it is left for `effects`,
-        or for the next event's, so that the ends of several runs make one report.
+        """Take in an end, as `gather` does a `RunEnded`; what follows of it is left for
+        `following`, or for the next event's.
         """
         job = self._started(id_, run)
         if job is None:
@@ -196,16 +207,19 @@ class PoolMachine:
         if job.state is _State.DROPPED:
             self._reports.append(Ended(id_))
             return
-        source = job.request.source_id
+        source, began = job.request.source_id, id_ in self._begun
+        if began:
+            del self._begun[id_]
         if isinstance(outcome, LoadResult):
-            self._reports.append(Loaded(id_, outcome))
+            self._reports.append(Loaded(id_, outcome, began))
             if job.state is _State.RUNNING and self._standby:
                 if outcome.load_s <= STANDBY_S:
                     self._standby.leave(source)
                 else:  # by now something else may come first
                     self._give_back(source)
         else:
-            self._reports.append(Failed(id_, outcome.error, outcome.exception, outcome.excluded))
+            error, exception = outcome.error, outcome.exception
+            self._reports.append(Failed(id_, error, exception, outcome.excluded, began))
         if job.state is _State.RUNNING:
             self._slot_left(job)
 
@@ -217,9 +231,19 @@ class PoolMachine:
         effects, self._effects = self._effects, []
         return effects
 
-    def effects(self, now: float) -> list[PoolEffect]:
-        """What has been gathered by `ended`, and what follows of it."""
-        return self._take_effects(False, now)
+    def report(self) -> PoolReport | None:
+        """What there is to report; None: nothing."""
+        return self._report() if self.untold else None
+
+    @property
+    def untold(self) -> bool:
+        """Whether there is something to report."""
+        return not self.only_begun or bool(self._begun)
+
+    @property
+    def only_begun(self) -> bool:
+        """Whether there is nothing to report but that loads have begun."""
+        return not (self._reports or self._credits or self._returned)
 
     @property
     def follows_on(self) -> bool:
@@ -249,10 +273,13 @@ class PoolMachine:
                 self._abandon(job)
             else:
                 job.state = _State.LATE
+                self._tell_starts()
                 self._reports.append(Released(id_, timed_out=True, started=True))
                 self._slot_left(job)
                 self._watch(job, job.load_ends)
-        return self._take_effects(False, now)
+        effects = self.following(now)
+        report = self.report()
+        return effects if report is None else [*effects, report]
 
     def next_deadline(self) -> float | None:
         """Engine time at which `tick` has something to do."""
@@ -335,7 +362,7 @@ class PoolMachine:
             job.state = _State.RUNNING
             job.claim_ends = now + request.claim_s
             job.load_ends = now + request.load_timeout_s
-            self._reports.append(Started(request.id))
+            self._begun[request.id] = None
             self._watch(job, min(job.claim_ends, job.load_ends))
             group = shared.get(request.source_id)
             if group is not None:
@@ -365,6 +392,7 @@ class PoolMachine:
             return
         running = job.state is _State.RUNNING  # a late one has given its slot back before
         if running:
+            self._tell_starts()
             self._reports.append(Released(id_, timed_out=False, started=True))
         self._drop(job)
         if running:
@@ -372,6 +400,7 @@ class PoolMachine:
 
     def _abandon(self, job: _Job) -> None:
         running = job.state is _State.RUNNING
+        self._tell_starts()
         self._reports.append(Abandoned(job.request.id))
         self._drop(job)
         if running:
@@ -385,6 +414,7 @@ class PoolMachine:
         return job
 
     def _reset(self) -> None:
+        self._tell_starts()
         for job in list(self._jobs.values()):
             if job.state is _State.WAITING:
                 del self._jobs[job.request.id]
@@ -407,6 +437,7 @@ class PoolMachine:
 
     def _take_over(self, planner: int) -> list[PoolEffect]:
         """What has begun goes on for the new planner; what waits would only be guessed at."""
+        earlier = self.report()
         self._planner = max(planner, self._planner)
         for job in [j for j in self._jobs.values() if j.state is _State.WAITING]:
             del self._jobs[job.request.id]
@@ -418,7 +449,8 @@ class PoolMachine:
         )
         credits_ = self._capacity - len(running)
         answer = UnderWay(self._pool, planner, credits_, running, late, dropped, self._incarnation)
-        return [*self._take_effects(False, 0.0), answer]
+        effects = self.following(0.0)
+        return [*effects, answer] if earlier is None else [*effects, earlier, answer]
 
     # ---- bookkeeping -----------------------------------------------------------------------
 
@@ -451,23 +483,19 @@ class PoolMachine:
         del self._wanted[run]
         return True
 
-    def _take_effects(self, reset: bool, now: float) -> list[PoolEffect]:
-        effects = self.following(now)
-        if reset or self._reports or self._credits or self._returned:
-            effects.append(
-                PoolReport(
-                    self._pool,
-                    tuple(self._reports),
-                    self._credits,
-                    self._returned,
-                    reset,
-                    self._planner,
-                    self._incarnation,
-                )
-            )
-            self._reports = []
-            self._credits = self._returned = 0
-        return effects
+    def _tell_starts(self) -> None:
+        """Before anything but its end is reported of a request."""
+        if self._begun:
+            self._reports += [Started(id_) for id_ in self._begun]
+            self._begun.clear()
+
+    def _report(self, *, reset: bool = False) -> PoolReport:
+        self._tell_starts()
+        reports, self._reports = tuple(self._reports), []
+        credits_, self._credits = self._credits, 0
+        returned, self._returned = self._returned, 0
+        pool, planner = self._pool, self._planner
+        return PoolReport(pool, reports, credits_, returned, reset, planner, self._incarnation)
 
 
 def merged(reports: Iterable[PoolReport | UnderWay]) -> list[PoolReport | UnderWay]:

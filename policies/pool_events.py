@@ -157,7 +157,8 @@ PoolInput = Fetch | Permit | CancelLoad | Withdraw | ResetPool | TakeOver | RunE
 
 @frozen
 class Started:
-    """The source's code was called for this request."""
+    """The source's code was called for this request. Not reported of what has ended by then: its
+    end tells of its start, too."""
 
     id: int
 
@@ -185,6 +186,8 @@ class PartLoaded:
 class Loaded:
     id: int
     result: LoadResult
+    began: bool = False
+    """Its start was not reported before."""
 
 
 @frozen
@@ -193,6 +196,8 @@ class Failed:
     error: str
     exception: BaseException | None = field(default=None, eq=False)
     excluded: bool = False
+    began: bool = False
+    """As `Loaded.began`."""
 
 
 @frozen

@@ -1,6 +1,7 @@
 """The story of each key: what was done with it, when, and why. Bounded, newest kept."""
 
 from collections import OrderedDict, deque
+from itertools import chain
 from typing import TypeVar, assert_never
 
 from attrs import evolve, field
@@ -62,9 +63,10 @@ _Line = tuple[str, float, float, ev.MetricsEvent | ev.Told, str]
 asks, since many more are written down than are ever read."""
 
 
-def _shown(line: _Line) -> StoryLine:
+def _shown(line: _Line) -> list[StoryLine]:
     _, at, wall, event, session = line
     worth: Worth | None = None
+    more: list[StoryLine] = []
     match event:
         case tuple():
             _, name, reason, worth = event
@@ -72,7 +74,10 @@ def _shown(line: _Line) -> StoryLine:
             name, reason = event.event, event.reason
         case _:
             name, reason = _words(event)
-    return StoryLine(at, wall, name, with_worth(clip(reason), worth), session)
+            if isinstance(event, ev.PrefetchStarted) and event.loaded is not None:
+                end = _words(ev.PrefetchLoaded(event.id, *event.loaded))
+                more.append(StoryLine(at, wall, *end, session))
+    return [StoryLine(at, wall, name, with_worth(clip(reason), worth), session), *more]
 
 
 @define(eq=False)
@@ -119,12 +124,13 @@ class StoryBook:
 
     def explain(self, key: str) -> tuple[StoryLine, ...]:
         """What is known of a key, oldest line first; empty where nothing is."""
-        return tuple(_shown(line) for line in self._stories.get(key, ()))
+        return tuple(chain.from_iterable(map(_shown, self._stories.get(key, ()))))
 
     def latest(self, count: int) -> tuple[tuple[str, StoryLine], ...]:
         """`(key, line)` of the newest lines, newest last; at most `LATEST`."""
         newest = list(self._latest)[-count:] if count > 0 else []
-        return tuple((line[0], _shown(line)) for line in newest)
+        shown = [(line[0], words) for line in newest for words in _shown(line)]
+        return tuple(shown[-count:])
 
     def __len__(self) -> int:
         return len(self._stories)

@@ -45,7 +45,10 @@ ENDINGS = st.one_of(
     st.builds(PrefetchCancelled, IDS, REASONS),
     st.builds(PrefetchFailed, IDS, REASONS),
 )
-STARTS = st.builds(PrefetchStarted, IDS, SESSIONS, KEYS, CAUSES, TOKENS)
+LOADED = st.none() | st.tuples(TOKENS, SECONDS)
+STARTS = st.builds(
+    PrefetchStarted, IDS, SESSIONS, KEYS, CAUSES, TOKENS, st.just("why"), loaded=LOADED
+)
 EVENTS = st.one_of(
     STARTS,
     ENDINGS,

@@ -16,6 +16,7 @@ from prefetch_scheduler.policies.pool_events import (
     Fetch,
     Loaded,
     LoadFailure,
+    LoadReport,
     LoadRequest,
     LoadResult,
     Permit,
@@ -89,6 +90,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
                         self.holding.remove(item.id)
                     self.dropped.add(item.id)
                 case Loaded() | Failed():
+                    self.permits_out -= item.began
                     assert item.id not in self.dropped
                     if item.id in self.holding:
                         freed += 1
@@ -173,6 +175,7 @@ class StandbyAgainstModel(RuleBasedStateMachine):
         self.claims: set[int] = set()
         self.standby: set[int] = set()
         self.code: dict[int, int] = {}  # called and not returned: number -> run
+        self.begun: set[int] = set()
         self.take(self.pool.start(0.0))
 
     def take(self, effects: list[PoolEffect]) -> None:
@@ -183,6 +186,7 @@ class StandbyAgainstModel(RuleBasedStateMachine):
             if isinstance(report, PoolReport):
                 self.credits += report.credits
                 for item in report.reports:
+                    self.start_told(item)
                     self.standby.discard(item.id)
                     if isinstance(item, Started):
                         self.claims.add(item.id)
@@ -190,6 +194,16 @@ class StandbyAgainstModel(RuleBasedStateMachine):
                         self.claims.discard(item.id)
                 # As a whole: a slot passes from one to the next within a report.
                 assert len(self.claims) <= SLOTS
+
+    def start_told(self, item: LoadReport) -> None:
+        """Each start is told once: by itself, or with the end."""
+        if isinstance(item, Started) or (isinstance(item, Loaded | Failed) and item.began):
+            assert item.id not in self.begun
+            self.begun.add(item.id)
+        elif isinstance(item, Released) and not item.started:
+            assert item.id not in self.begun
+        else:
+            assert item.id in self.begun
 
     @rule(
         sources=st.lists(st.integers(0, 1), max_size=3),
@@ -215,15 +229,23 @@ class StandbyAgainstModel(RuleBasedStateMachine):
             id_ = data.draw(st.integers(1, self.last_id))
             self.take(self.pool.handle(command(id_), self.now))
 
-    @rule(data=st.data(), load_s=st.sampled_from([0.0, 0.0, 0.1, None]), several=st.booleans())
-    def end(self, data: st.DataObject, load_s: float | None, several: bool) -> None:
+    @rule(
+        data=st.data(),
+        load_s=st.sampled_from([0.0, 0.0, 0.1, None]),
+        several=st.booleans(),
+        hold=st.booleans(),
+    )
+    def end(self, data: st.DataObject, load_s: float | None, several: bool, hold: bool) -> None:
         failure = LoadFailure("bad")
         outcome = failure if load_s is None else LoadResult(Content("x"), load_s)
         for _ in range(2 if several else 1):
             if self.code:
                 id_ = data.draw(st.sampled_from(sorted(self.code)))
                 self.pool.ended(id_, outcome, self.code.pop(id_))
-        self.take(self.pool.effects(self.now))
+        self.take(self.pool.following(self.now))
+        report = None if hold else self.pool.report()
+        assert hold or not self.pool.untold
+        self.take([] if report is None else [report])
 
     @rule(seconds=st.floats(0.0, 2.0))
     def pass_time(self, seconds: float) -> None:
@@ -232,6 +254,8 @@ class StandbyAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_account_is_the_pools(self) -> None:
+        if self.pool.untold:
+            return
         counts = self.pool.counts()
         assert counts["running"] == len(self.claims) <= SLOTS
         assert counts["waiting"] == len(self.standby)
@@ -239,6 +263,8 @@ class StandbyAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def whoever_stands_by_has_a_load_to_wait_for(self) -> None:
+        if self.pool.untold:
+            return
         running = {self.sources[id_] for id_ in self.claims}
         assert {self.sources[id_] for id_ in self.standby} <= running
         assert not (self.standby and not self.pool.follows_on)

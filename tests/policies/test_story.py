@@ -1,3 +1,7 @@
+from collections.abc import Iterable
+
+from attrs import evolve
+
 from prefetch_scheduler.policies.metrics_events import (
     DemandLoaded,
     Dropped,
@@ -32,6 +36,10 @@ def told(*events: MetricsEvent) -> StoryBook:
     return book
 
 
+def words(lines: Iterable[StoryLine]) -> list[tuple[str, str, str]]:
+    return [(line.event, line.reason, line.session) for line in lines]
+
+
 def started(id_: int, key: str = "file:a") -> PrefetchStarted:
     return PrefetchStarted(id_, "s", key, Cause.PREDICTION, 80, "P1, main_file")
 
@@ -59,6 +67,16 @@ def test_a_prefetch_is_told_from_prediction_to_removal():
     ]
     assert [line.session for line in lines] == ["s", "s", "s", "s", "t", ""]
     assert book.explain("file:b") == ()  # what its plan made of it would be a note
+
+
+def test_a_start_told_with_its_end_makes_two_lines():
+    start = PrefetchStarted(7, "s", "file:a", Cause.PREDICTION, 80, "P1, main_file")
+    apart = told(start, PrefetchLoaded(7, 90, 0.25))
+    at_once = told(evolve(start, loaded=(90, 0.25)))
+    assert words(at_once.explain("file:a")) == words(apart.explain("file:a"))
+    for count in (0, 1, 2, 3):
+        latest = [[line for _, line in book.latest(count)] for book in (at_once, apart)]
+        assert words(latest[0]) == words(latest[1])
 
 
 def test_every_ending_and_every_waiting_read_is_told():

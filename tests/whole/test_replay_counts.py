@@ -101,6 +101,9 @@ class Heard:
 
     def note(self, event: ev.MetricsEvent) -> None:
         match event:
+            case ev.PrefetchStarted(id=number, loaded=(tokens, _)):
+                self.started[number] = event
+                self.prefetched[number] = tokens
             case ev.PrefetchStarted(id=number):
                 self.started[number] = event
             case ev.PrefetchLoaded(id=number, tokens=tokens):
