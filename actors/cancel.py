@@ -1,21 +1,24 @@
 """The token by which a running load learns that nobody wants it any more."""
 
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 logger = logging.getLogger(__name__)
 
 
 class CancelToken:
-    """Read by a source's code in any thread, set by the pool that runs it."""
+    """Read by a source's code in any thread, set by the pool that runs it.
 
-    __slots__ = ("_callbacks", "_cancelled", "_lock")
+    Without a lock, which nearly every load would be given for nothing: a callback is called by
+    whoever takes it out of the list, and of many threads only one gets it.
+    """
+
+    __slots__ = ("_callbacks", "_cancelled")
 
     def __init__(self) -> None:
         self._cancelled = False
         self._callbacks: list[Callable[[], None]] = []
-        self._lock = threading.Lock()  # of this load alone
 
     @property
     def cancelled(self) -> bool:
@@ -28,11 +31,9 @@ class CancelToken:
         It may run in any thread, should be short (close a socket, set an event), and what it
         raises is logged.
         """
-        with self._lock:
-            if not self._cancelled:
-                self._callbacks.append(callback)
-                return
-        _guarded(callback)
+        self._callbacks.append(callback)
+        if self._cancelled:  # after it is in the list: else `cancel` finds it there
+            _call_all(self._taken())
 
     def cancel(self, run: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Cancel; further calls do nothing.
@@ -40,24 +41,24 @@ class CancelToken:
         Args:
             run: carries out the callbacks elsewhere; None: here.
         """
-        with self._lock:
-            self._cancelled = True
-            callbacks, self._callbacks = self._callbacks, []
-        if not callbacks:
-            return
+        self._cancelled = True
+        callbacks = self._taken()
+        if callbacks and run is None:
+            _call_all(callbacks)
+        elif callbacks and run is not None:
+            run(lambda: _call_all(callbacks))
 
-        def call_all() -> None:
-            for callback in callbacks:
-                _guarded(callback)
-
-        if run is None:
-            call_all()
-        else:
-            run(call_all)
+    def _taken(self) -> list[Callable[[], None]]:
+        taken: list[Callable[[], None]] = []
+        with suppress(IndexError):
+            while True:
+                taken.append(self._callbacks.pop(0))
+        return taken
 
 
-def _guarded(callback: Callable[[], None]) -> None:
-    try:
-        callback()
-    except BaseException:  # source code must not harm who cancels it
-        logger.warning("a source's on_cancel callback failed", exc_info=True)
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except BaseException:  # source code must not harm who cancels it
+            logger.warning("a source's on_cancel callback failed", exc_info=True)

@@ -43,12 +43,16 @@ class LoopActor(EngineActor):
             self._post_armed = True
             self._wake()
 
-    def post_here(self, event: Any) -> None:
-        """As `post`, in the loop's own thread: nothing has to be woken."""
-        self._posted.append(event)
+    def handle_here(self, event: Any) -> None:
+        """As `post`, in the loop's own thread: handled at once, and flushed in the loop's next
+        turn.
+        """
         if not self._post_armed:
             self._post_armed = True
             self.loop.call_soon(self._drain)
+        self._posted.append(event)
+        while self._posted and not self.actor_stopped.is_set():  # in the order of posting
+            self._handle_posted(self._posted.popleft())
 
     def soon(self, action: Callable[[], None]) -> None:
         """Call `action` in the loop's next turn, guarded, then handle what was posted by then."""
@@ -123,10 +127,7 @@ class LoopActor(EngineActor):
         while budget and not self.actor_stopped.is_set():
             budget -= 1
             if self._posted:
-                try:
-                    self.on_posted(self._posted.popleft())
-                except BaseException as error:  # noqa: BLE001 - the guard
-                    self._fail(error, "its own work")
+                self._handle_posted(self._posted.popleft())
                 continue
             envelope = self.inbox.get_nowait() or self.inbox.closing()
             if envelope is None:
@@ -137,6 +138,12 @@ class LoopActor(EngineActor):
             self.loop.stop()
         elif self._posted or not self.inbox.sleep():
             self.loop.call_soon(self._drain)
+
+    def _handle_posted(self, event: Any) -> None:
+        try:
+            self.on_posted(event)
+        except BaseException as error:  # noqa: BLE001 - the guard
+            self._fail(error, "its own work")
 
     def _then_drain(self, action: Callable[[], None]) -> None:
         if not self.actor_stopped.is_set():

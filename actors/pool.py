@@ -232,14 +232,13 @@ class FetcherPool(LoopActor):
         """Begin what stood by for the loads that have just ended, in the same turn of the loop:
         another turn costs more than many a load.
         """
+        if self.actor_stopped.is_set():
+            return
         if self.inbox.empty() and monotonic() - self._begun_at < HELD_S:
-            self._protect(self._take_ends)
+            self._protect(self._begin_what_follows)
 
-    def _take_ends(self) -> None:
-        while self._posted and not self.actor_stopped.is_set():
-            self.on_posted(self._posted.popleft())
-        if not self.actor_stopped.is_set():
-            self._apply(self._machine.following(self.now))
+    def _begin_what_follows(self) -> None:
+        self._apply(self._machine.following(self.now))
 
     def _first_steps_made(self, begun: Group) -> None:
         self._just_begun = False
@@ -310,7 +309,7 @@ class FetcherPool(LoopActor):
         self.post(_Finished(active, outcomes))
 
     def _ended_in_loop(self, active: Active, outcomes: list[Outcome]) -> None:
-        self.post_here(_Finished(active, outcomes))
+        self.handle_here(_Finished(active, outcomes))
 
     def _cancel(self, active: Active) -> None:
         if active.in_loop:

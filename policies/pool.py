@@ -138,6 +138,8 @@ class PoolMachine:
         self._serials = count(1)
         self._wanted: dict[int, set[int]] = {}  # run of several -> those not dropped
         self._deadlines: list[tuple[float, int, int]] = []  # (due, order, request)
+        self._unwatched: list[_Job] = []
+        """Begun lately: most have ended before anybody asks for a deadline."""
         self._order = count()
         self._effects: list[PoolEffect] = []
         self._reports: list[LoadReport] = []
@@ -264,6 +266,7 @@ class PoolMachine:
 
     def tick(self, now: float) -> list[PoolEffect]:
         """Act on the deadlines that have passed, in their order."""
+        self._watch_begun()
         while self._deadlines and self._deadlines[0][0] <= now:
             due, _, id_ = heappop(self._deadlines)
             job = self._jobs.get(id_)
@@ -283,6 +286,7 @@ class PoolMachine:
 
     def next_deadline(self) -> float | None:
         """Engine time at which `tick` has something to do."""
+        self._watch_begun()
         while self._deadlines:
             due, _, id_ = self._deadlines[0]
             job = self._jobs.get(id_)
@@ -363,7 +367,7 @@ class PoolMachine:
             job.claim_ends = now + request.claim_s
             job.load_ends = now + request.load_timeout_s
             self._begun[request.id] = None
-            self._watch(job, min(job.claim_ends, job.load_ends))
+            self._unwatched.append(job)
             group = shared.get(request.source_id)
             if group is not None:
                 group.append(job)
@@ -453,6 +457,13 @@ class PoolMachine:
         return [*effects, answer] if earlier is None else [*effects, earlier, answer]
 
     # ---- bookkeeping -----------------------------------------------------------------------
+
+    def _watch_begun(self) -> None:
+        for job in self._unwatched:
+            due = job.due()
+            if due is not None and self._jobs.get(job.request.id) is job:
+                self._watch(job, due)
+        self._unwatched.clear()
 
     def _watch(self, job: _Job, due: float) -> None:
         heappush(self._deadlines, (due, next(self._order), job.request.id))
