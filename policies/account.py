@@ -75,12 +75,15 @@ class Account:
     # ---- prefetches --------------------------------------------------------------------------
 
     def started(self, prefetch: Prefetch) -> None:
+        """It has begun, and has perhaps been loaded by now."""
         self.counts.prefetches += 1
         self.counts.tokens_prefetched += prefetch.tokens
         bump(self.counts.causes, str(prefetch.cause))
         for use in self._skill(prefetch.key):
             use.prefetched += 1
             use.tokens_prefetched += prefetch.tokens
+            if prefetch.load_s is not None:
+                use.loaded(prefetch.load_s)
         if prefetch.cause is Cause.PREDICTION and not self.keys.was_predicted(prefetch.key):
             self.keys.predict((prefetch.key,))
 

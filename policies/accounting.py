@@ -158,14 +158,15 @@ class Accounting:
         account = self._sessions.of(event.session)
         key = public_key(event.key)
         predicted = event.cause is Cause.PREDICTION or account.keys.was_predicted(key)
-        tokens = self._ledger.whole(event.tokens)
-        prefetch = Prefetch(event.id, key, account, event.cause, predicted, tokens)
+        tokens, load_s = event.loaded or (event.tokens, None)
+        tokens = self._ledger.whole(tokens)
+        if load_s is not None:
+            load_s = self._ledger.seconds(load_s)
+        prefetch = Prefetch(event.id, key, account, event.cause, predicted, tokens, load_s)
         if not self._ledger.start(prefetch):
             return None
         account.started(prefetch)
         self._sessions.total.started(prefetch)
-        if event.loaded is not None:
-            self._found(prefetch, *event.loaded)
         reported = self._ledger.reported_early(event.id)
         for early in reported:
             self._apply(early)
@@ -177,22 +178,18 @@ class Accounting:
         return account if reported or overdue is not None else None
 
     def _loaded(self, event: ev.PrefetchLoaded) -> Account | None:
-        """Take in what a load brought, also where the ending came first."""
+        """Put the real size in place of the estimate, also where the ending came first."""
         prefetch = self._ledger.loaded(event)
         if prefetch is None:
             return None
-        self._found(prefetch, event.tokens, event.load_s)
+        tokens = self._ledger.whole(event.tokens)
+        more, prefetch.tokens = tokens - prefetch.tokens, tokens
+        prefetch.load_s = self._ledger.seconds(event.load_s)
+        prefetch.account.loaded(prefetch, more)
+        self._sessions.total.loaded(prefetch, more)
         if prefetch.ending is Ending.USED:
             self._credit(prefetch)
         return prefetch.account if prefetch.ending is not None else None
-
-    def _found(self, prefetch: Prefetch, tokens: int, load_s: float) -> None:
-        """Put the real size in place of the estimate."""
-        tokens = self._ledger.whole(tokens)
-        more, prefetch.tokens = tokens - prefetch.tokens, tokens
-        prefetch.load_s = self._ledger.seconds(load_s)
-        prefetch.account.loaded(prefetch, more)
-        self._sessions.total.loaded(prefetch, more)
 
     def _use(self, event: ev.PrefetchUsed) -> Account | None:
         prefetch = self._ledger.end(event, Ending.USED)

@@ -1,5 +1,7 @@
 """From a plan to the queues: what it starts, takes over, replaces and sheds (D13, D17, D25)."""
 
+from collections.abc import Mapping
+
 from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.cache_events import Pin
 from prefetch_scheduler.policies.calibration import whose
@@ -55,6 +57,7 @@ def admit(
     """Queue what the plan loads, and take over what is under way already."""
     pinned = {role for role, base in s.config.priorities.base.items() if base == Priority.P0}
     want = Want(session.id, pending.cause, state.id, pending.depth)
+    wants = {session.id: want}
     this_plan = (state.id,)
     new: list[Flight] = []
     for item in plan.items:
@@ -75,7 +78,7 @@ def admit(
             s.flights.want(flight, want)
             _rank_anew(s, flight, item)
         elif item.admitted:
-            new.append(_flight(s, session, item, want, now))
+            new.append(_flight(s, session, item, wants, now))
         elif item.lane is Lane.DEFERRED:
             _defer(s, session, item)
         if expected and stored in state.outstanding:
@@ -116,18 +119,18 @@ def _expect(state: PlanState, item: PlanItem) -> None:
 
 
 def _flight(
-    s: PlannerState, session: SessionState, item: PlanItem, want: Want, now: float
+    s: PlannerState, session: SessionState, item: PlanItem, wants: Mapping[str, Want], now: float
 ) -> Flight:
-    background = item.lane is Lane.BACKGROUND
+    cause, background = wants[session.id].cause, item.lane is Lane.BACKGROUND
     c, key = item.candidate, item.key
-    kind, predicted = s.kind(key), want.cause is Cause.PREDICTION
+    kind, predicted = s.kind(key), cause is Cause.PREDICTION
     flight = Flight(  # by position, which is much faster: one is made for each load
         s.flights.next_id(),
         c.stored,
         key,
         key[key.index(":") + 1 :],
         kind.sources,
-        want.cause,
+        cause,
         Rank(item.priority, item.density, key),
         Pool.P3,
         item.lane,
@@ -141,7 +144,7 @@ def _flight(
         whose(str(c.role), c.predictor) if predicted else "",
         State.QUEUED,
         kind.first,
-        {session.id: want},
+        wants,
     )
     flight.pool = flight.own_pool
     s.flights.add(flight)

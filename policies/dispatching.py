@@ -24,7 +24,7 @@ def pump(s: PlannerState, now: float) -> None:
         for pool in ORDER:
             _send(s, pool, now)
     _grant_permits(s, now)
-    if s.flights.standby and len(s.queue):
+    if len(s.queue):
         _call_back(s)
 
 
@@ -132,7 +132,7 @@ def _dispatched(
     flight.overtaken = False
     s.slots.claim(flight.pool, flight.id, standby=standby)
     if standby:
-        s.flights.stand_by(flight)
+        flight.standby = True
     else:
         s.flights.take_source(flight)
     source = flight.source

@@ -67,10 +67,9 @@ def withdraw(s: PlannerState, flight: Flight) -> None:
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
     """Tell the plans that counted on this flight how it ended."""
-    if not flight.expected_by:
-        return
-    for plan in _expecting(s, flight):
-        settle(s, plan, flight.stored, ok=ok)
+    if flight.expected_by:
+        for plan in _expecting(s, flight):
+            settle(s, plan, flight.stored, ok=ok)
 
 
 def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
@@ -83,8 +82,10 @@ def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
 def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:
     if stored in plan.outstanding:
         plan.outstanding.discard(stored)
-        plan.failed = plan.failed or not ok
-        report_immediate(s, plan)
+        if not ok:
+            plan.failed = True
+        if not plan.reported:
+            report_immediate(s, plan)
 
 
 def report_immediate(s: PlannerState, plan: PlanState) -> None:

@@ -103,7 +103,8 @@ class Flight:
     state: State = State.QUEUED
     source_at: int = 0
     """The place of `source`; changed by `turn_to`."""
-    wants: dict[str, Want] = Factory(dict)
+    wants: Mapping[str, Want] = Factory(dict)
+    """By session. Replaced as a whole: the loads of a plan share one."""
     waiters: tuple[Waiter, ...] = ()
     parts: Mapping[str, Content] = NO_PARTS
     """Parts that the source has yielded so far, by key."""
@@ -127,6 +128,8 @@ class Flight:
     """Under which number it was counted as a started prefetch; 0: it was not."""
     used: bool = False
     entry: Entry | None = None
+    standby: bool = False
+    """It waits in a pool for another's slot, and will take over its source's, too."""
     source: SourceInfo = field(init=False)
     """Of `sources` the one that is tried."""
 
@@ -180,8 +183,6 @@ class FlightTable:
     """Flights that hold a slot of a source: handed over or running, stuck ones included."""
     stuck: dict[int, set[int]] = field(init=False, default=Factory(dict))
     """Of these, the ones past their claim, cancelled or abandoned, whose code has not ended."""
-    standby: set[int] = field(init=False, default=Factory(set))
-    """Flights that wait in a pool for another's slot, and will take over its source's, too."""
     handed: dict[int, Flight] = field(init=False, default=Factory(dict))
     """Flights handed to the background pool, by `id()`, and some that have left that state."""
     _wanted: dict[str, dict[int, Flight]] = field(init=False, default=Factory(dict))
@@ -200,11 +201,11 @@ class FlightTable:
 
     def want(self, flight: Flight, want: Want) -> None:
         """A session wants a live flight, for this reason from now on."""
-        flight.wants[want.session] = want
+        flight.wants = {**flight.wants, want.session: want}
         self._wanted.setdefault(want.session, {})[id(flight)] = flight
 
     def drop_want(self, flight: Flight, session: str) -> None:
-        flight.wants.pop(session, None)
+        flight.wants = {name: want for name, want in flight.wants.items() if name != session}
         self._unwanted(flight, session)
 
     def _unwanted(self, flight: Flight, session: str) -> None:
@@ -242,22 +243,20 @@ class FlightTable:
                 flight.ready_at,
                 source_at=flight.source_at,
                 state=State.GONE,
+                standby=flight.standby,
             )
             self.by_id[flight.id] = ghost
         else:
             self.by_id.pop(flight.id, None)
+        flight.standby = False
         flight.id = self.next_id()
         self.by_id[flight.id] = flight
 
     def _holds_source(self, flight: Flight) -> bool:
-        id_ = flight.id
-        return id_ in self.at_source.get(flight.source.id, ()) or id_ in self.standby
-
-    def stand_by(self, flight: Flight) -> None:
-        self.standby.add(flight.id)
+        return flight.standby or flight.id in self.at_source.get(flight.source.id, ())
 
     def take_source(self, flight: Flight) -> None:
-        self.standby.discard(flight.id)
+        flight.standby = False
         source = flight.source.id
         held = self.at_source.get(source)
         if held is None:
@@ -271,7 +270,7 @@ class FlightTable:
     def free_source(self, flight: Flight) -> None:
         """The source's code for this flight has ended, or never began."""
         source = flight.source.id
-        self.standby.discard(flight.id)
+        flight.standby = False
         for held in (self.at_source, self.stuck) if self.stuck else (self.at_source,):
             ids = held.get(source)
             if ids is not None:

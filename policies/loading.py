@@ -130,9 +130,10 @@ def _on_report(
 
 def _started(s: PlannerState, pool: Pool, flight: Flight, result: LoadResult | None = None) -> bool:
     """Its source was called, and perhaps has brought this already. True: that has been counted."""
-    s.slots.started(pool, flight.id)
-    if flight.id in s.flights.standby:
-        s.flights.take_source(flight)
+    if result is None or pool is Pool.P3:  # else what it has held is given back at once
+        s.slots.started(pool, flight.id)
+        if flight.standby:
+            s.flights.take_source(flight)
     if flight.state is State.HANDED:
         flight.state = State.RUNNING
         flight.began_at = s.now

@@ -174,6 +174,7 @@ class PlannerMachine:
             if flight.state is State.HANDED:
                 standing_by = flight.id in slots.standby[flight.pool]
                 assert standing_by or id(flight) in s.flights.handed, stored
+                assert standing_by == flight.standby, stored
         background = [f for f in s.queue.queued(Pool.P3) if not f.waiters]
         oldest = s.unstarted.first()
         assert all(oldest is not None and oldest.created_at <= f.created_at for f in background)

@@ -151,7 +151,7 @@ def at_rest(w: RestlessWorld) -> None:
     assert not state.crossing
     assert not state.made
     assert all(not ids for ids in state.slots.claims.values()), state.slots.claims
-    assert not state.flights.standby
+    assert not any(flight.standby for flight in state.flights.by_id.values())
     assert not any(state.slots.standby.values())
     assert not any(machine.follows_on for machine in w.pools.values())
     assert state.slots.permits == 0
