@@ -1,19 +1,20 @@
 """What the engine adds to each load, from submit to readable: `python -m benchmarks.load_overhead`.
 
-Many items that cost nothing to load are submitted, and timed until `peek` finds every one of them.
-Beside it, in turn, in the same process: the same function called under `asyncio.gather` with a
+Many items that cost nothing to load are submitted, and timed until the handles of the submits say
+that all are loaded, which they do once all can be read: afterwards, untimed, `peek` has to find
+every one of them. Beside it, in turn, in the same process: the same function called under `asyncio.gather` with a
 semaphore of 8 (for the async source), and through `ThreadPoolExecutor(8)` (for the blocking one),
 each result put into a dict. These do none of what the engine is for: no plan, no budget, no order,
 no cache layers, no counts, no stories, no cancelling.
 
 Timed: validating, planning, queueing, loading, storing, publishing, counting. Not timed: starting
 and stopping the engine, making the predictions. Biases: the engine's limits are raised so that no
-item is shed; the poll for readable items runs in the same interpreter and is in the engine's time;
-where other programs compete for the processors the engine, which is several threads that hand work
+item is shed; that the handles are told is in the engine's time, and a little later than the last
+item can be read; where other programs compete for the processors the engine, which is several threads that hand work
 to one another, loses more than the peers. So every ratio is given twice: of wall time, and of CPU
 time, which competition hardly touches.
 
-The breakdown is CPU time by thread: the submitter (validation, and the poll), the planner, the
+The breakdown is CPU time by thread: the submitter (validation, and the wait), the planner, the
 pool, the cache, metrics; and within the planner by step, from a run of its machine alone.
 
 Prints a table and writes `benchmarks/results/load_overhead.json`.
@@ -53,8 +54,6 @@ from prefetch_scheduler.policies.vocabulary import Cause, Pool
 
 AT_ONCE = 8
 US = 1e6
-POLL_S = 0.005
-"""Between two looks: a hundredth of what is timed or less, and each look stops the engine."""
 
 
 def load(name: str) -> str:
@@ -131,13 +130,14 @@ def engine_cost(function: Callable[[str], Any], items: int, each: int) -> Cost:
         engine.report()  # so that all of the engine's threads have begun
         gc.collect()
         before, cpu, began = times.now(), time.process_time(), time.perf_counter()
-        for number, session in enumerate(sessions):
+        handles = [
             session.submit(made[number * each : (number + 1) * each])
-        for prediction in reversed(made):
-            while engine.peek(prediction.key) is None:
-                time.sleep(POLL_S)
+            for number, session in enumerate(sessions)
+        ]
+        assert all(handle.wait_immediate(600) for handle in handles)
         wall, cpu = time.perf_counter() - began, time.process_time() - cpu
         after = times.now()
+        assert all(engine.peek(prediction.key) is not None for prediction in made)
     shares = {role: (after[role] - before[role]) / items * US for role in before}
     return Cost(wall / items * US, cpu / items * US, shares)
 
