@@ -43,16 +43,17 @@ class LoopActor(EngineActor):
             self._post_armed = True
             self._wake()
 
-    def handle_here(self, event: Any) -> None:
-        """As `post`, in the loop's own thread: handled at once, and flushed in the loop's next
-        turn.
+    def here(self, action: Callable[..., None], *args: Any) -> None:
+        """Call `action` in the loop's own thread, at once, after what has been posted by now;
+        guarded, with a flush in the loop's next turn.
         """
         if not self._post_armed:
             self._post_armed = True
             self.loop.call_soon(self._drain)
-        self._posted.append(event)
-        while self._posted and not self.actor_stopped.is_set():  # in the order of posting
-            self._handle_posted(self._posted.popleft())
+        while self._posted and not self.actor_stopped.is_set():
+            self._protect(self.on_posted, self._posted.popleft())
+        if not self.actor_stopped.is_set():
+            self._protect(action, *args)
 
     def soon(self, action: Callable[[], None]) -> None:
         """Call `action` in the loop's next turn, guarded, then handle what was posted by then."""
@@ -127,7 +128,7 @@ class LoopActor(EngineActor):
         while budget and not self.actor_stopped.is_set():
             budget -= 1
             if self._posted:
-                self._handle_posted(self._posted.popleft())
+                self._protect(self.on_posted, self._posted.popleft())
                 continue
             envelope = self.inbox.get_nowait() or self.inbox.closing()
             if envelope is None:
@@ -138,12 +139,6 @@ class LoopActor(EngineActor):
             self.loop.stop()
         elif self._posted or not self.inbox.sleep():
             self.loop.call_soon(self._drain)
-
-    def _handle_posted(self, event: Any) -> None:
-        try:
-            self.on_posted(event)
-        except BaseException as error:  # noqa: BLE001 - the guard
-            self._fail(error, "its own work")
 
     def _then_drain(self, action: Callable[[], None]) -> None:
         if not self.actor_stopped.is_set():
@@ -158,9 +153,9 @@ class LoopActor(EngineActor):
         if self.actor_stopped.is_set():
             self.loop.stop()
 
-    def _protect(self, action: Callable[[], None]) -> None:
+    def _protect(self, action: Callable[..., None], *args: Any) -> None:
         try:
-            action()
+            action(*args)
         except BaseException as error:  # noqa: BLE001 - the guard
             self._fail(error, "its own work")
 

@@ -309,7 +309,7 @@ class FetcherPool(LoopActor):
         self.post(_Finished(active, outcomes))
 
     def _ended_in_loop(self, active: Active, outcomes: list[Outcome]) -> None:
-        self.handle_here(_Finished(active, outcomes))
+        self.here(self._finished, active, outcomes)
 
     def _cancel(self, active: Active) -> None:
         if active.in_loop:

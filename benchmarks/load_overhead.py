@@ -2,17 +2,17 @@
 
 Many items that cost nothing to load are submitted, and timed until the handles of the submits say
 that all are loaded, which they do once all can be read: afterwards, untimed, `peek` has to find
-every one of them. Beside it, in turn, in the same process: the same function called under `asyncio.gather` with a
-semaphore of 8 (for the async source), and through `ThreadPoolExecutor(8)` (for the blocking one),
-each result put into a dict. These do none of what the engine is for: no plan, no budget, no order,
-no cache layers, no counts, no stories, no cancelling.
+every one of them. Beside it, in turn, in the same process: the same function called under
+`asyncio.gather` with a semaphore of 8 (for the async source), and through `ThreadPoolExecutor(8)`
+(for the blocking one), each result put into a dict. These do none of what the engine is for: no
+plan, no budget, no order, no cache layers, no counts, no stories, no cancelling.
 
 Timed: validating, planning, queueing, loading, storing, publishing, counting. Not timed: starting
 and stopping the engine, making the predictions. Biases: the engine's limits are raised so that no
 item is shed; that the handles are told is in the engine's time, and a little later than the last
-item can be read; where other programs compete for the processors the engine, which is several threads that hand work
-to one another, loses more than the peers. So every ratio is given twice: of wall time, and of CPU
-time, which competition hardly touches.
+item can be read; where other programs compete for the processors the engine, which is several
+threads that hand work to one another, loses more than the peers. So every ratio is given twice: of
+wall time, and of CPU time, which competition hardly touches.
 
 The breakdown is CPU time by thread: the submitter (validation, and the wait), the planner, the
 pool, the cache, metrics; and within the planner by step, from a run of its machine alone.

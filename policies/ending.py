@@ -67,16 +67,17 @@ def withdraw(s: PlannerState, flight: Flight) -> None:
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
     """Tell the plans that counted on this flight how it ended."""
-    if flight.expected_by:
+    if len(flight.expected_by) == 1:  # as most often
+        plan = s.plans.get(flight.expected_by[0])
+        if plan is not None:
+            settle(s, plan, flight.stored, ok=ok)
+    elif flight.expected_by:
         for plan in _expecting(s, flight):
             settle(s, plan, flight.stored, ok=ok)
 
 
 def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
-    numbers = flight.expected_by
-    if len(numbers) > 1:
-        numbers = tuple(sorted(numbers))
-    return [s.plans[number] for number in numbers if number in s.plans]
+    return [s.plans[number] for number in sorted(flight.expected_by) if number in s.plans]
 
 
 def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:

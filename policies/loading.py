@@ -47,8 +47,8 @@ from prefetch_scheduler.policies.slots import STANDBY_S
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Layer, Pool, Reason
 from prefetch_scheduler.policies.yaml_text import printable
 
-TELLING = 32
-"""So many events at the end of one report tell how large and slow the loads of a source are; one
+TELLING = 16
+"""So many loads at the end of one report tell how large and slow the loads of a source are; one
 that takes time always does."""
 
 _WHY = {Cause.RELOAD: Why.READ_BEFORE, Cause.PREFILL: Why.FAMILIAR}

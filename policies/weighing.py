@@ -30,16 +30,21 @@ _PREDICTED_NUMBER: int = Why.PREDICTED.value
 _UNTAUGHT = ReadModel()
 
 
+_Case = tuple[int, OfKey, int, float, float]
+"""The source, what is known of the key, its tokens and seconds, the factor of the gain."""
+
+
 class _Stated:
     """What is the same for all keys of a moment of which a group states one confidence."""
 
-    __slots__ = ("first_examples", "groups", "odds", "stated")
+    __slots__ = ("firsts", "groups", "odds", "stated")
 
     def __init__(self, group: Group, stated: float, odds: float) -> None:
         self.groups, self.stated = (group,), (stated,)
         self.odds = odds
-        self.first_examples: dict[OfKey, tuple[tuple[int, Signs], ...]] = {}
-        """Of what is stated of a key for the first time."""
+        self.firsts: dict[_Case, tuple[tuple[tuple[int, Signs], ...], Worth | None]] = {}
+        """Of keys that are predicted for the first time the examples and the worth: many are new,
+        and differ in nothing but their names."""
 
 
 _Law = tuple[ReadModel | None, float, float, float, float, float, float, float, float]
@@ -228,22 +233,30 @@ class Weighing:
             load_s: seconds that its load takes.
             factor: of the gain, by its role.
         """
-        # As `signs`, `ReadModel.chance`, `hidden_part` and `_weighed`, without calling them, and
-        # with what is the same for items of one group or source kept for the next one.
         told = self._told(group, stated)
+        if expected.repeats > 1 or expected.examples:
+            return self._worth(expected, told, tokens, load_s, factor)
+        case = expected.source, expected.of_key, tokens, load_s, factor
+        known = told.firsts.get(case)
+        if known is None:
+            worth = self._worth(expected, told, tokens, load_s, factor)
+            told.firsts[case] = expected.examples, worth
+            return worth
+        expected.examples, worth = known
+        return worth
+
+    def _worth(
+        self, expected: Expectation, told: _Stated, tokens: int, load_s: float, factor: float
+    ) -> Worth | None:
+        # As `signs`, `ReadModel.chance`, `hidden_part` and `_weighed`, without calling them, and
+        # with what is the same for items of one source kept for the next one.
         repeats, s1 = expected.repeats, told.odds
         s2 = log(repeats) if repeats > 1 else 0.0
-        s3, s4, s5 = of_key = expected.of_key
+        s3, s4, s5 = expected.of_key
         if not repeats & (repeats - 1) and len(expected.examples) < EXAMPLES_KEPT:
             # The first, second, fourth, eighth time, and so on.
-            first = not expected.examples and repeats == 1
-            examples = told.first_examples.get(of_key) if first else None
-            if examples is None:
-                shown = (1.0, s1, s2, s3, s4, s5, self._changes)
-                examples = (*expected.examples, (_PREDICTED_NUMBER, shown))
-                if first:
-                    told.first_examples[of_key] = examples
-            expected.examples = examples
+            shown = (1.0, s1, s2, s3, s4, s5, self._changes)
+            expected.examples += ((_PREDICTED_NUMBER, shown),)
         law = self._laws.get(expected.source) or self._law(expected.source)
         model, bias, w1, w2, w3, w4, w5, level, power = law
         x = bias + w1 * s1 + w2 * s2 + w3 * s3 + w4 * s4 + w5 * s5
