@@ -398,8 +398,8 @@ class Planner(EngineActor):
             if self.abandoned:
                 return
             match effect:
-                case ToCache(Put() as put):
-                    puts.append(put)
+                case Put():
+                    puts.append(effect)
                 case ToCache(command):
                     puts = self._put(puts)
                     self._cache.tell(command)

@@ -34,6 +34,7 @@ from attrs import frozen
 from benchmarks.figures import Figure, figure, finish, parser
 from prefetch_scheduler.actors.base import EngineActor
 from prefetch_scheduler.engine import CallableSource, Prediction, PrefetchEngine
+from prefetch_scheduler.policies.cache_events import Put
 from prefetch_scheduler.policies.candidates import Moment, candidate
 from prefetch_scheduler.policies.config import CacheRules, Config, Execution
 from prefetch_scheduler.policies.content import Content
@@ -42,11 +43,10 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerEffect,
     PlannerTick,
     Submit,
-    ToCache,
     ToPool,
 )
 from prefetch_scheduler.policies.planning import make_plan, merged
-from prefetch_scheduler.policies.pool_events import Fetch, Loaded, LoadResult, PoolReport, Started
+from prefetch_scheduler.policies.pool_events import Fetch, Loaded, LoadResult, PoolReport
 from prefetch_scheduler.policies.prediction import Terms, checked_predictions
 from prefetch_scheduler.policies.slots import pool_capacity
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
@@ -251,7 +251,7 @@ def _steps_once(items: int) -> dict[str, float]:
         loaded += len(requests)
         report = _report(requests)
         effects = timed("loaded, and the next dispatched", lambda r=report: machine.handle(r, 0.0))
-        assert any(isinstance(effect, ToCache) for effect in effects)
+        assert any(isinstance(effect, Put) for effect in effects)
     return found
 
 
@@ -264,9 +264,9 @@ def handled(machine: PlannerMachine, submit: Submit) -> list[PlannerEffect]:
 
 
 def _report(requests: Sequence[Any]) -> PoolReport:
-    ends = [Loaded(r.id, LoadResult(Content("x", tokens=1), 0.0)) for r in requests]
-    begun = [Started(r.id) for r in requests]
-    return PoolReport(Pool.P1, (*begun, *ends), credits=len(requests))
+    results = [LoadResult(Content.counted("x", 1, 1), 0.0) for _ in requests]
+    ends = [Loaded(r.id, result, True) for r, result in zip(requests, results, strict=True)]
+    return PoolReport(Pool.P1, tuple(ends), credits=len(requests))
 
 
 # ---- all of it ------------------------------------------------------------------------------

@@ -158,10 +158,9 @@ class Accounting:
         account = self._sessions.of(event.session)
         key = public_key(event.key)
         predicted = event.cause is Cause.PREDICTION or account.keys.was_predicted(key)
-        tokens, load_s = event.loaded or (event.tokens, None)
-        tokens = self._ledger.whole(tokens)
-        if load_s is not None:
-            load_s = self._ledger.seconds(load_s)
+        loaded = event.loaded
+        tokens = self._ledger.whole(event.tokens if loaded is None else loaded)
+        load_s = None if loaded is None else self._ledger.seconds(event.load_s)
         prefetch = Prefetch(event.id, key, account, event.cause, predicted, tokens, load_s)
         if not self._ledger.start(prefetch):
             return None

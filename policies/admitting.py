@@ -6,7 +6,7 @@ from prefetch_scheduler.policies import ending
 from prefetch_scheduler.policies.cache_events import Pin
 from prefetch_scheduler.policies.calibration import whose
 from prefetch_scheduler.policies.config import MAX_PINS
-from prefetch_scheduler.policies.flights import Flight, Rank, State, Want
+from prefetch_scheduler.policies.flights import Flight, State, Want
 from prefetch_scheduler.policies.plan import Plan, PlanItem
 from prefetch_scheduler.policies.planner_events import Shed, ToCache
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -131,7 +131,8 @@ def _flight(
         key[key.index(":") + 1 :],
         kind.sources,
         cause,
-        Rank(item.priority, item.density, key),
+        item.priority,
+        item.density,
         Pool.P3,
         item.lane,
         session.id,
@@ -154,11 +155,10 @@ def _flight(
 def _rank_anew(s: PlannerState, flight: Flight, item: PlanItem) -> None:
     """A flight under way is predicted again: it keeps the more urgent of its sessions' ranks."""
     others = len(flight.wants) > 1
-    rank = Rank(item.priority, item.density, item.key)
-    if (others or flight.waiters) and flight.rank.order < rank.order:
+    if (others or flight.waiters) and flight.order < item.rank:
         return
     queued = s.queue.remove(flight)
-    flight.rank = rank
+    flight.priority, flight.density = item.priority, item.density
     flight.lane = item.lane
     if queued:
         if flight.pool is not Pool.DEMAND:

@@ -1,5 +1,6 @@
 """Contexts, sessions, pins and what the cache reports (decisions D13, D25, D27, D31 to D33)."""
 
+from math import inf
 from typing import assert_never
 
 from attrs import evolve
@@ -22,7 +23,7 @@ from prefetch_scheduler.policies.cache_events import (
 )
 from prefetch_scheduler.policies.config import MAX_PINS
 from prefetch_scheduler.policies.errors import PrefetchError
-from prefetch_scheduler.policies.flights import Flight, Rank, State
+from prefetch_scheduler.policies.flights import Flight, State
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.metrics_events import Learned, SessionClosed, SessionOpened
 from prefetch_scheduler.policies.planner_events import (
@@ -280,7 +281,8 @@ def _load_pin(s: PlannerState, session: SessionState, key: str, stored: str, now
             sources=s.table.by_kind[kind_of(key)],
             source_at=s.first_prefetch_source(key),
             cause=Cause.PREFILL,
-            rank=Rank(Priority.P0, float("inf"), key),
+            priority=Priority.P0,
+            density=inf,
             pool=Pool.P0,
             lane=Lane.IMMEDIATE,
             session=session.id,

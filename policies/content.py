@@ -67,7 +67,10 @@ class Content:
 
     @classmethod
     def counted(cls, value: str | bytes, tokens: int, size: int) -> "Content":
-        """Content whose tokens and bytes have just been counted: there is nothing to check."""
+        """Content whose tokens and bytes have just been counted: there is nothing to check.
+
+        It is the engine's alone until it is placed, and its key empty: placing it need not copy it.
+        """
         made = object.__new__(cls)
         _set(made, "value", value)
         _set(made, "tokens", tokens)
@@ -75,7 +78,7 @@ class Content:
         _set(made, "version", None)
         _set(made, "media_type", None)
         _set(made, "max_age_s", None)
-        _set(made, "key", None)
+        _set(made, "key", "")
         _set(made, "source", None)
         _set(made, "loaded_at", None)
         _set(made, "layer", None)
@@ -98,10 +101,14 @@ class Content:
         layer: Layer | None,
         tokens: int | None = None,
     ) -> "Content":
-        """A copy that carries what the engine knows of it; `tokens` fills a missing count."""
+        """A copy that carries what the engine knows of it; `tokens` fills a missing count. Where
+        nobody else has it (see `counted`) the content itself.
+        """
         if tokens is None or self.tokens is not None:
             tokens = self.tokens
-        if type(self) is Content:  # each load is copied several times, and was checked once
+        if self.key == "" and type(self) is Content and key:
+            copy = self
+        elif type(self) is Content:  # each load is copied several times, and was checked once
             copy = object.__new__(Content)
             _set(copy, "value", self.value)
             _set(copy, "tokens", tokens)

@@ -2,7 +2,7 @@
 
 from prefetch_scheduler.policies import ending, loading
 from prefetch_scheduler.policies.errors import UnknownKind
-from prefetch_scheduler.policies.flights import Flight, Rank, State, Waiter
+from prefetch_scheduler.policies.flights import Flight, State, Waiter
 from prefetch_scheduler.policies.keys import kind_of
 from prefetch_scheduler.policies.metrics_events import Hits, Joined, LateHit, Miss, PrefetchUsed
 from prefetch_scheduler.policies.planner_events import (
@@ -110,7 +110,8 @@ def _load(s: PlannerState, session: SessionState, event: Demand, stored: str, no
         name=event.key.partition(":")[2],
         sources=s.table.by_kind[kind_of(event.key)],
         cause=Cause.DEMAND,
-        rank=Rank(Priority.P0, 0.0, event.key),
+        priority=Priority.P0,
+        density=0.0,
         pool=Pool.DEMAND,
         lane=Lane.IMMEDIATE,
         session=session.id,
@@ -167,7 +168,7 @@ def _join(s: PlannerState, flight: Flight, event: Demand, waiter: Waiter) -> Non
         case State.HANDED:
             ending.withdraw(s, flight)
         case State.RUNNING | State.LINGERING:
-            flight.rank = Rank(Priority.P0, flight.rank.density, flight.key)
+            flight.priority = Priority.P0
         case State.STORING:
             pass  # a change overtook it: once the cache has answered, the reader asks again
         case State.GONE:

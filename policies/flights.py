@@ -54,19 +54,6 @@ class Waiter:
     """Whether it is a late hit or a miss depends on whether the background pool has started it."""
 
 
-@define
-class Rank:
-    """Where a flight stands in its queue (decision D1): smaller is sooner. Replaced as a whole."""
-
-    priority: Priority
-    density: float
-    key: str
-
-    @property
-    def order(self) -> tuple[int, float, str]:
-        return (int(self.priority), -self.density, self.key)
-
-
 _POOL_OF = {
     priority: (Pool.P0, Pool.P1, Pool.P2)[min(priority, Priority.P2)] for priority in Priority
 }
@@ -85,7 +72,9 @@ class Flight:
     sources: tuple[SourceInfo, ...]
     """The sources to try, in order; alternatives after the first (decision D24)."""
     cause: Cause
-    rank: Rank
+    priority: Priority
+    density: float
+    """Value for each token."""
     pool: Pool
     lane: Lane
     session: str
@@ -166,7 +155,12 @@ class Flight:
         """The pool that its lane and priority ask for."""
         if self.lane is Lane.BACKGROUND:
             return Pool.P3
-        return _POOL_OF[self.rank.priority]
+        return _POOL_OF[self.priority]
+
+    @property
+    def order(self) -> tuple[int, float, str]:
+        """Where it stands in its queue (decision D1): smaller is sooner."""
+        return (int(self.priority), -self.density, self.key)
 
     @property
     def dispatched(self) -> bool:
@@ -235,7 +229,8 @@ class FlightTable:
                 flight.name,
                 flight.sources,
                 flight.cause,
-                flight.rank,
+                flight.priority,
+                flight.density,
                 flight.pool,
                 flight.lane,
                 flight.session,

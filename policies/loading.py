@@ -28,7 +28,6 @@ from prefetch_scheduler.policies.planner_events import (
     ResourceLoaded,
     Retry,
     Tell,
-    ToCache,
 )
 from prefetch_scheduler.policies.planner_state import PlannerState
 from prefetch_scheduler.policies.pool_events import (
@@ -146,21 +145,16 @@ def _started(s: PlannerState, pool: Pool, flight: Flight, result: LoadResult | N
         return False
     number = flight.prefetch_id = flight.id
     gone = flight.state is State.GONE  # the cancel crossed its start
-    brought = None if result is None or gone else (result.content.tokens or 0, result.load_s)
-    s.count(
-        PrefetchStarted(
-            number,
-            flight.owner,
-            flight.key,
-            flight.cause,
-            flight.tokens,
-            flight.reason,
-            brought,
-        )
-    )
-    if gone:
-        s.count(PrefetchCancelled(number, Reason.REPLACED))
-    return brought is not None
+    owner, key, cause = flight.owner, flight.key, flight.cause
+    if result is None or gone:
+        s.count(PrefetchStarted(number, owner, key, cause, flight.tokens, flight.reason))
+        if gone:
+            s.count(PrefetchCancelled(number, Reason.REPLACED))
+        return False
+    tokens, load_s = result.content.tokens or 0, result.load_s
+    reason = flight.reason
+    s.count(PrefetchStarted(number, owner, key, cause, flight.tokens, reason, tokens, load_s))
+    return True
 
 
 def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> None:
@@ -263,7 +257,7 @@ def _loaded(
         why = _WHY.get(flight.cause, Why.PREDICTED)
         s.learning.loaded(owner, flight.stored, flight.group, tokens, expected=expected, why=why)
     pin_for = tuple(sorted(flight.pin_for)) if flight.pin_for else ()
-    s.emit(ToCache(Put(entry, flight.id, pin_for)))
+    s.emit(Put(entry, flight.id, pin_for))
     if s.heard:
         news = ResourceLoaded(
             flight.key, owner, tokens, flight.cause, source.name, result.load_s, s.wall
@@ -293,7 +287,7 @@ def _entry(s: PlannerState, flight: Flight, owner: str, result: LoadResult, now:
         now,
         result.load_s,
         owner,
-        flight.rank.priority,
+        flight.priority,
         flight.lane if unread else None,
         flight.prefetch_id if unread else 0,
         unread_token() if unread else (),

@@ -54,9 +54,10 @@ class PrefetchStarted:
     tokens: int
     """The estimate, until the real size is known."""
     reason: str = ""
-    loaded: tuple[int, float] | None = None
-    """Where it has ended well by now: its tokens and the seconds of its load. Then no
-    `PrefetchLoaded` follows."""
+    loaded: int | None = None
+    """Where it has ended well by now: its tokens, and no `PrefetchLoaded` follows."""
+    load_s: float = 0.0
+    """Seconds of its load, where it has been loaded."""
 
 
 @frozen

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from attrs import field
 
-from prefetch_scheduler.policies.cache_events import CacheCommand, CacheReport
+from prefetch_scheduler.policies.cache_events import CacheCommand, CacheReport, Put
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.errors import PrefetchError
 from prefetch_scheduler.policies.metrics_events import MetricsEvent
@@ -358,6 +358,7 @@ class Tell:
 PlannerEffect = (
     ToPool
     | ToCache
+    | Put
     | MetricsEvent
     | Answer
     | Refuse

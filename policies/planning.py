@@ -10,7 +10,7 @@ Runtime complexity: O(n log n), one sort.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import floor, fsum
 
 from attrs import field
@@ -68,26 +68,37 @@ def merged(predictions: Iterable[Prediction]) -> tuple[Merged, ...]:
 
 def merging(predictions: Sequence[Prediction]) -> Steps[tuple[Merged, ...]]:
     """As `merged`, in steps."""
-    by_key: dict[str, list[Prediction]] = {}
+    firsts: dict[str, Prediction] = {}
+    further: dict[str, list[Prediction]] = {}
     for some in in_steps(predictions, QUICK):
         for prediction in some:
-            by_key.setdefault(prediction.key, []).append(prediction)
+            key = prediction.key
+            if key not in firsts:
+                firsts[key] = prediction
+            else:
+                further.setdefault(key, [firsts[key]]).append(prediction)
         yield
     result: list[Merged] = []
-    for groups in in_steps(list(by_key.items()), QUICK):
-        result.extend([_merged(key, same) for key, same in groups])
+    for first in in_steps(list(firsts.values()), QUICK):
+        if further:
+            result.extend([_merged(further.get(p.key) or [p]) for p in first])
+        else:
+            result.extend([_alone(p) for p in first])
         yield
     return tuple(result)
 
 
-def _merged(key: str, same: Sequence[Prediction]) -> Merged:
+def _alone(p: Prediction) -> Merged:
+    reasons = (p.reason,) if p.reason else ()
+    role = _ROLES.get(p.role) or Role(p.role)
+    return Merged(p.key, role, p.confidence, p.tokens, p.load_s, p.value, reasons, p.predictor)
+
+
+def _merged(same: Sequence[Prediction]) -> Merged:
     if len(same) == 1:
-        (p,) = same
-        reasons = (p.reason,) if p.reason else ()
-        role = _ROLES.get(p.role) or Role(p.role)
-        return Merged(key, role, p.confidence, p.tokens, p.load_s, p.value, reasons, p.predictor)
+        return _alone(same[0])
     return Merged(
-        key=key,
+        key=same[0].key,
         role=min((Role(p.role) for p in same), key=_ROLE_ORDER.__getitem__),
         confidence=max(p.confidence for p in same),
         tokens=max((p.tokens for p in same if p.tokens is not None), default=None),
@@ -185,8 +196,8 @@ def planning(
     started = [item for item in items if item.admitted]
     value = fsum([item.value for item in started])
     # What either order may choose from: all that is not pending and has nothing in the way.
-    choice = [(row.value, row.item.tokens) for row in rows if row.open and not row.item.pending]
-    blind = greedy_value(choice, left)
+    choice = [row for row in rows if row.open and not row.item.pending]
+    blind = greedy_value(_sizes(choice), left)
     return Plan(
         session=session,
         items=items,
@@ -195,7 +206,7 @@ def planning(
         tokens_charged=charged_tokens,
         value=value,
         # No choice exceeds the bound but by the rounding of its last fraction.
-        value_bound=max(fractional_bound(choice, left), value, blind),
+        value_bound=max(fractional_bound(_sizes(choice), left), value, blind),
         value_blind=blind,
         time_budget_s=time_ms / 1000,
         rejected=rejected,
@@ -288,6 +299,11 @@ def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
         return Lane.DEFERRED, Reason.NOT_WORTH_IT, ""
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
+
+
+def _sizes(rows: Iterable[_Row]) -> Iterator[tuple[float, int]]:
+    """Value and tokens of each."""
+    return ((row.value, row.item.tokens) for row in rows)
 
 
 def _by_priority(rows: Iterable[_Row]) -> list[_Row]:

@@ -3,7 +3,7 @@ were served past its age.
 """
 
 from prefetch_scheduler.policies.cache_events import Removed
-from prefetch_scheduler.policies.flights import Flight, Rank, Want
+from prefetch_scheduler.policies.flights import Flight, Want
 from prefetch_scheduler.policies.keys import kind_of, public_key
 from prefetch_scheduler.policies.planner_events import Revalidate
 from prefetch_scheduler.policies.planner_state import PlannerState
@@ -91,7 +91,8 @@ def _queue(
         sources=s.table.by_kind[kind_of(key)],
         source_at=source_at,
         cause=Cause.RELOAD,
-        rank=Rank(Priority.P3, 1.0, key),
+        priority=Priority.P3,
+        density=1.0,
         pool=Pool.P3,
         lane=Lane.BACKGROUND,
         session=session,

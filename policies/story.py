@@ -75,7 +75,7 @@ def _shown(line: _Line) -> list[StoryLine]:
         case _:
             name, reason = _words(event)
             if isinstance(event, ev.PrefetchStarted) and event.loaded is not None:
-                end = _words(ev.PrefetchLoaded(event.id, *event.loaded))
+                end = _words(ev.PrefetchLoaded(event.id, event.loaded, event.load_s))
                 more.append(StoryLine(at, wall, *end, session))
     return [StoryLine(at, wall, name, with_worth(clip(reason), worth), session), *more]
 

@@ -12,8 +12,8 @@ from prefetch_scheduler.policies.flights import Flight
 from prefetch_scheduler.policies.vocabulary import Pool
 
 _Entry = tuple[Any, ...]
-_Place = tuple[Flight, Pool, int, _Entry]
-"""Where a flight stands: in which pool's queue, in which source's line, and as which entry."""
+_NUMBER = -4
+"""Its place in an entry."""
 
 
 class WaitingRoom:
@@ -21,7 +21,7 @@ class WaitingRoom:
 
     Within a pool each source has a line of its own, so that what waits for a source that takes
     no more is stepped over at once, however much it is. An entry is a tuple that sorts as its
-    flight does and ends with the flight's number.
+    flight does; it ends with the flight's number, its pool and its source, and the flight.
 
     Runtime complexity: adding and removing are O(log n), the heads of a pool O(sources).
     """
@@ -31,34 +31,34 @@ class WaitingRoom:
             pool: defaultdict(SortedList) for pool in Pool
         }
         self._lengths = dict.fromkeys(Pool, 0)
-        self._places: dict[int, _Place] = {}
+        self._entries: dict[int, _Entry] = {}
         """By the flight's number."""
         self._arrivals = count(1)
 
     def add(self, flight: Flight, *, first: bool = False) -> None:
         """Queue a flight in its pool's queue. `first`: ahead of the others (demand only)."""
         number, pool, source = flight.id, flight.pool, flight.source.id
-        if number in self._places:
+        if number in self._entries:
             raise ValueError(f"flight {number} ({flight.key}) is queued already")
         entry: _Entry
         if pool is Pool.DEMAND:
             arrival = next(self._arrivals)
-            entry = (-arrival if first else arrival, number)
+            entry = (-arrival if first else arrival, number, pool, source, flight)
         else:
-            entry = (*flight.rank.order, flight.stored, number)
+            entry = (*flight.order, flight.stored, number, pool, source, flight)
         self._lines[pool][source].add(entry)
         self._lengths[pool] += 1
-        self._places[number] = flight, pool, source, entry
+        self._entries[number] = entry
 
     def add_all(self, flights: Iterable[Flight]) -> None:
         """Queue flights that nobody waits for yet: many at a time cost less than one by one."""
         lines: defaultdict[tuple[Pool, int], list[_Entry]] = defaultdict(list)
         for flight in flights:
             number, pool, source = flight.id, flight.pool, flight.source.id
-            if number in self._places or pool is Pool.DEMAND:
+            if number in self._entries or pool is Pool.DEMAND:
                 raise ValueError(f"flight {number} ({flight.key}) is queued already, or demanded")
-            entry = (*flight.rank.order, flight.stored, number)
-            self._places[number] = flight, pool, source, entry
+            entry = (*flight.order, flight.stored, number, pool, source, flight)
+            self._entries[number] = entry
             lines[pool, source].append(entry)
         for (pool, source), entries in lines.items():
             self._lines[pool][source].update(entries)
@@ -70,10 +70,10 @@ class WaitingRoom:
         Returns:
             False where it was not queued.
         """
-        place = self._places.pop(flight.id, None)
-        if place is None:
+        entry = self._entries.pop(flight.id, None)
+        if entry is None:
             return False
-        _, pool, source, entry = place
+        pool, source = entry[-3], entry[-2]
         lines = self._lines[pool]
         line = lines[source]
         if line[0] is entry:  # as most often: it starts
@@ -90,9 +90,9 @@ class WaitingRoom:
         lines = self._lines[pool]
         if len(lines) == 1:
             (line,) = lines.values()
-            return [self._places[line[0][-1]][0]]
+            return [line[0][-1]]
         entries = sorted([line[0] for line in lines.values()])
-        return [self._places[entry[-1]][0] for entry in entries]
+        return [entry[-1] for entry in entries]
 
     def take(self, pool: Pool, source: int, most: int) -> list[Flight]:
         """Take out the first flights of one source's line, in its order."""
@@ -101,22 +101,25 @@ class WaitingRoom:
         if not line:
             del self._lines[pool][source]
         self._lengths[pool] -= len(entries)
-        return [self._places.pop(entry[-1])[0] for entry in entries]
+        for entry in entries:
+            del self._entries[entry[_NUMBER]]
+        return [entry[-1] for entry in entries]
 
     def queued(self, pool: Pool) -> Iterator[Flight]:
         """The flights of one queue in order, as they stand now."""
-        return iter([self._places[entry[-1]][0] for entry in merge(*self._lines[pool].values())])
+        return iter([entry[-1] for entry in merge(*self._lines[pool].values())])
 
     def least(self, pool: Pool) -> Flight:
         """The last in order: the least valuable of the least urgent class."""
         entry = max(line[-1] for line in self._lines[pool].values())
-        return self._places[entry[-1]][0]
+        flight: Flight = entry[-1]
+        return flight
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._entries)
 
     def __contains__(self, flight: Flight) -> bool:
-        return flight.id in self._places
+        return flight.id in self._entries
 
     def length(self, pool: Pool) -> int:
         return self._lengths[pool]

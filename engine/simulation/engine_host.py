@@ -24,6 +24,7 @@ from prefetch_scheduler.policies.cache_events import (
     Holding,
     Invalidate,
     Publish,
+    Put,
     Read,
     Withdraw,
 )
@@ -309,6 +310,8 @@ class EngineHost:
                     self._count(cast(MetricsEvent, effect))
                 case ToPool(pool, command):
                     self._to_pool(pool, command)
+                case Put():
+                    self._layer_effects(self.layers.handle(effect, self.now))
                 case ToCache(command):
                     self._layer_effects(self.layers.handle(command, self.now))
                 case Answer() | Refuse() | Retry():

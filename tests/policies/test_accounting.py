@@ -114,13 +114,13 @@ def test_a_start_told_with_its_end_counts_as_both():
     start = PrefetchStarted(1, "s", "skill:a", Cause.PREDICTION, 100, "main_file")
     for endings in ((), (PrefetchUsed(1, "s", 0.1),), (PrefetchWasted(1, "evicted"),)):
         apart = told(start, PrefetchLoaded(1, 130, 0.5), *endings)
-        at_once = told(evolve(start, loaded=(130, 0.5)), *endings)
+        at_once = told(evolve(start, loaded=130, load_s=0.5), *endings)
         for session in ("s", None):
             assert at_once.snapshot(session) == apart.snapshot(session)
 
 
 def test_an_end_that_was_told_before_a_start_that_has_been_loaded_still_counts():
-    start = PrefetchStarted(1, "s", "file:a", Cause.PREDICTION, 100, loaded=(130, 0.5))
+    start = PrefetchStarted(1, "s", "file:a", Cause.PREDICTION, 100, loaded=130, load_s=0.5)
     counts = told(PrefetchUsed(1, "s", 0.1), start).snapshot("s").counts
     assert (counts.used, counts.tokens_used, counts.tokens_prefetched) == (1, 130, 130)
     assert counts.days == {DAY: pytest.approx(0.4)}

@@ -45,10 +45,8 @@ ENDINGS = st.one_of(
     st.builds(PrefetchCancelled, IDS, REASONS),
     st.builds(PrefetchFailed, IDS, REASONS),
 )
-LOADED = st.none() | st.tuples(TOKENS, SECONDS)
-STARTS = st.builds(
-    PrefetchStarted, IDS, SESSIONS, KEYS, CAUSES, TOKENS, st.just("why"), loaded=LOADED
-)
+WHY, LOADED = st.just("why"), st.none() | TOKENS
+STARTS = st.builds(PrefetchStarted, IDS, SESSIONS, KEYS, CAUSES, TOKENS, WHY, LOADED, SECONDS)
 EVENTS = st.one_of(
     STARTS,
     ENDINGS,

@@ -24,7 +24,6 @@ from prefetch_scheduler.policies.planner_events import (
     PlannerTick,
     SessionStarted,
     Submit,
-    ToCache,
     ToPool,
 )
 from prefetch_scheduler.policies.pool_events import (
@@ -121,7 +120,7 @@ def test_a_running_load_is_joined_by_the_next_reader_and_its_result_stored() -> 
     effects = new.handle(PoolReport(Pool.DEMAND, (Loaded(number, RESULT),), 1), 0.2)
     (answer,) = [e for e in effects if isinstance(e, Answer)]
     assert answer.ticket == "again"
-    assert [e for e in effects if isinstance(e, ToCache)]
+    assert [e for e in effects if isinstance(e, Put)]
     assert new.state.slots.credits[Pool.DEMAND] == pool_capacity(CONFIG, Pool.DEMAND)
     new.check()
 
@@ -135,7 +134,7 @@ def test_a_load_that_a_change_overtook_before_it_was_adopted_is_not_stored() -> 
     new.handle(CacheReport((change,)), 0.1)  # acknowledged: nobody else knows of it any more
     answers(adoption, {Pool.DEMAND: (number,)})
     effects = new.handle(PoolReport(Pool.DEMAND, (Loaded(number, RESULT),), 1), 0.2)
-    assert not [e for e in effects if isinstance(e, ToCache) and isinstance(e.command, Put)]
+    assert not [e for e in effects if isinstance(e, Put)]
 
 
 def test_claims_and_credits_after_the_answers_never_exceed_the_capacity() -> None:
@@ -173,7 +172,7 @@ def test_a_result_on_its_way_to_the_old_planner_is_taken_in_without_its_credit()
     ours = adoption.report(report)
     assert ours == PoolReport(Pool.P1, (Loaded(number, RESULT),))
     assert [e.id for e in counted(adoption.counted())] == [number]
-    assert [e for e in new.handle(ours, 0.1) if isinstance(e, ToCache)]
+    assert [e for e in new.handle(ours, 0.1) if isinstance(e, Put)]
     assert new.state.slots.credits[Pool.P1] == 0
     answers(adoption, {})
     assert adoption.lost() == []
@@ -231,7 +230,7 @@ def test_what_had_not_begun_is_submitted_again_and_its_submitter_is_told() -> No
                         and f.state is State.RUNNING]  # fmt: skip
         done.add(number)
         effects = new.handle(PoolReport(Pool.P1, (Loaded(number, RESULT),), 1), 0.2)
-        stored = [e.command for e in effects if isinstance(e, ToCache)]
+        stored = [e for e in effects if isinstance(e, Put)]
         for put in stored:
             effects += new.handle(_stored(put), 0.2)
     assert len(done) == 10

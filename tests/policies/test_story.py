@@ -72,7 +72,7 @@ def test_a_prefetch_is_told_from_prediction_to_removal():
 def test_a_start_told_with_its_end_makes_two_lines():
     start = PrefetchStarted(7, "s", "file:a", Cause.PREDICTION, 80, "P1, main_file")
     apart = told(start, PrefetchLoaded(7, 90, 0.25))
-    at_once = told(evolve(start, loaded=(90, 0.25)))
+    at_once = told(evolve(start, loaded=90, load_s=0.25))
     assert words(at_once.explain("file:a")) == words(apart.explain("file:a"))
     for count in (0, 1, 2, 3):
         latest = [[line for _, line in book.latest(count)] for book in (at_once, apart)]

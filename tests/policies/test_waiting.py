@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefetch_scheduler.policies.flights import Flight, FlightTable, Rank, State, Waiter, Want
+from prefetch_scheduler.policies.flights import Flight, FlightTable, State, Waiter, Want
 from prefetch_scheduler.policies.source_info import SourceInfo
 from prefetch_scheduler.policies.unstarted import Unstarted
 from prefetch_scheduler.policies.vocabulary import Cause, Lane, Pool, Priority
@@ -29,7 +29,8 @@ def flight(
         sources=SOURCES,
         source_at=source,
         cause=Cause.PREDICTION,
-        rank=Rank(Priority.P2, density, key),
+        priority=Priority.P2,
+        density=density,
         pool=pool,
         lane=Lane.BACKGROUND if pool is Pool.P3 else Lane.IMMEDIATE,
         session="s",
@@ -50,7 +51,7 @@ class Model:
 
     def in_order(self, pool: Pool) -> list[Flight]:
         queue = self.lists[pool]
-        return queue if pool is Pool.DEMAND else sorted(queue, key=lambda f: f.rank.order)
+        return queue if pool is Pool.DEMAND else sorted(queue, key=lambda f: f.order)
 
     def heads(self, pool: Pool) -> list[Flight]:
         firsts: dict[int, Flight] = {}

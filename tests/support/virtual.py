@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from prefetch_scheduler.policies.accounting import Accounting
-from prefetch_scheduler.policies.cache_events import CacheReport, FirstRead, Invalidate, Read
+from prefetch_scheduler.policies.cache_events import CacheReport, FirstRead, Invalidate, Put, Read
 from prefetch_scheduler.policies.config import Config
 from prefetch_scheduler.policies.content import Content, Entry
 from prefetch_scheduler.policies.layers import CacheLayers, Publish, Withdraw
@@ -301,6 +301,8 @@ class World:
                     self.count(effect)
                 case ToPool(pool, command):
                     self._to_pool(pool, command)
+                case Put():
+                    self._layer_effects(self.layers.handle(effect, self.now))
                 case ToCache(command):
                     self._layer_effects(self.layers.handle(command, self.now))
                 case Answer() | Refuse() | Retry():

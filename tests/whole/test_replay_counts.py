@@ -101,7 +101,7 @@ class Heard:
 
     def note(self, event: ev.MetricsEvent) -> None:
         match event:
-            case ev.PrefetchStarted(id=number, loaded=(tokens, _)):
+            case ev.PrefetchStarted(id=number, loaded=int(tokens)):
                 self.started[number] = event
                 self.prefetched[number] = tokens
             case ev.PrefetchStarted(id=number):
