@@ -117,6 +117,7 @@ class FetcherPool(LoopActor):
         self._unsent: list[PoolReport | UnderWay] = []
         self._expanded: list[Expanded] = []
         self._retrying = False
+        self._hurrying = False
         self._permits = 0
         self._blockers = blockers if blockers is not None else set()
         self._asides = Asides(self, slots, self._name)
@@ -287,9 +288,17 @@ class FetcherPool(LoopActor):
             if self._port.is_async(source) and source not in self._blockers:
                 self._in_loop.add(active)
             else:
-                self._slots.run(lambda: self._work(active), self._name(source))
+                quick = self._machine.follows_on
+                self._slots.run(lambda: self._work(active), self._name(source), quick=quick)
+                if quick and not self._hurrying:
+                    self._hurrying = True
+                    self.later(HELD_S, self._hurry)
         except Exception as error:  # noqa: BLE001 - the source's code, or no thread to be had
             self.post(_Finished(active, not_started(run, error)))
+
+    def _hurry(self) -> None:
+        self._hurrying = False
+        self._slots.hurry()
 
     def _load(self, active: Active) -> Coroutine[Any, Any, list[Outcome]]:
         run = active.run
@@ -324,6 +333,7 @@ class FetcherPool(LoopActor):
             logger.warning("%s: on_cancel callbacks not run: %s", source, error)
 
     def _cancel_all(self) -> None:
+        self._slots.hurry()
         for active in self._active.values():
             self._cancel(active)
 

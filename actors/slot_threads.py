@@ -22,8 +22,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-_Job = tuple[Callable[[], None], str]
-"""What to do, and how to call it."""
+_Job = tuple[Callable[[], None], str, bool]
+"""What to do, how to call it, and whether it is expected to take no time."""
 
 
 class _Slot(threading.Thread):
@@ -35,12 +35,14 @@ class _Slot(threading.Thread):
         self.bell.acquire()
         self.label = ""
         """What it works on; empty while it is idle."""
+        self.quick = False
+        """Whether that is expected to take no time."""
 
     def run(self) -> None:
         while True:
             job = self._owner.next_job(self)
             if job is not None:
-                self._work(*job)
+                self._work(job[0], job[1])
                 del job  # what it holds must not live as long as an idle thread
                 continue
             self._named("")
@@ -70,7 +72,8 @@ class SlotThreads:
     Jobs wait in one line. One thread is called for them at a time: it takes the first, and if there
     are more, calls the next thread before it begins. So whatever a job does the next one begins at
     once; but a thread that has done one takes another before the one that was called has woken, and
-    jobs that take no time need not wake a thread each.
+    jobs that take no time need not wake a thread each. What is said to be `quick` waits for a
+    thread that is at such a job, until `hurry` is called: that wakes no other in vain.
 
     The limit on threads is the caller's: a pool starts only what it was given credits for.
     `run` and `stop` may be called from any thread.
@@ -90,28 +93,48 @@ class SlotThreads:
         """The thread that is on its way; there is one as long as a job waits."""
         self._all: set[_Slot] = set()
         self._idle: deque[_Slot] = deque()
+        self._quick = 0
+        """Threads at quick jobs."""
         self._stopped = False
 
-    def run(self, job: Callable[[], None], label: str) -> None:
+    def run(self, job: Callable[[], None], label: str, *, quick: bool = False) -> None:
         """Run `job` in a thread that is named after `label` meanwhile.
+
+        Args:
+            job: what to do.
+            label: how to call it.
+            quick: it may wait for another quick one. Who says so calls `hurry` a moment later.
 
         Raises:
             RuntimeError: stopped, or the system gives no further thread.
         """
-        entry = job, label
         with self._lock:
             if self._stopped:
                 raise RuntimeError(f"the threads of {self._prefix} have been stopped")
-            self._jobs.append(entry)
+            self._jobs.append((job, label, quick))
             slot = self._call()
         try:
             self._bring(slot)
         except BaseException:
             with self._lock:
-                if entry not in self._jobs:
+                others = deque([entry for entry in self._jobs if entry[0] is not job])
+                if len(others) == len(self._jobs):
                     return  # another thread has become free for it
-                self._jobs.remove(entry)
+                self._jobs = others
             raise
+
+    def hurry(self) -> None:
+        """Let no job wait any longer for another that was said to be quick."""
+        with self._lock:
+            self._jobs = deque([(job, label, False) for job, label, _ in self._jobs])
+            for busy in self._all:
+                busy.quick = False  # its job has taken time
+            self._quick = 0
+            slot = self._call()
+        try:
+            self._bring(slot)
+        except RuntimeError as error:  # who becomes free goes on with the line
+            logger.warning("%s: no thread for a further job: %s", self._prefix, error)
 
     def stop(self) -> None:
         """End the idle threads now and the busy ones after their job. Never waits."""
@@ -126,6 +149,8 @@ class SlotThreads:
         """The thread to bring for the jobs that wait, unless one is on its way. Under the lock."""
         if self._called is not None or not self._jobs:
             return None
+        if self._quick and all(quick for _, _, quick in self._jobs):
+            return None  # a thread will soon be free
         if self._idle:
             slot = self._idle.pop()  # the one used last: the others may end
         else:
@@ -174,6 +199,9 @@ class SlotThreads:
             if self._called is slot:
                 self._called = None
             job = self._jobs.popleft() if self._jobs else None
+            self._quick -= slot.quick
+            slot.quick = job is not None and job[2]
+            self._quick += slot.quick
             following = self._call()
         try:
             self._bring(following)

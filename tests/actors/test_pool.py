@@ -326,7 +326,7 @@ def test_follow_ups_come_after_the_result(bench: Bench) -> None:
 def test_follow_ups_found_at_once_come_after_the_result_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench.slots, "run", lambda job, _: job())
+    monkeypatch.setattr(bench.slots, "run", lambda job, _, **__: job())
     bench.fetch(request(1, BLOCKING, "a", expand=True))
     bench.expanded(1)
     told = [
@@ -590,6 +590,18 @@ def test_no_report_waits_for_a_load_that_stood_by_and_takes_long(bench: Bench, s
     assert not any(isinstance(r, Loaded) and r.id == 2 for r in bench.reports())
     gate.go.set()
     bench.wait(Loaded, 2)
+
+
+@BOTH
+@pytest.mark.usefixtures("all_quick")
+def test_a_load_that_stood_by_waits_for_no_other_that_takes_long(bench: Bench, source: int) -> None:
+    gate = bench.gate("slow", source)
+    requests = [request(1, source), request(2, source), request(3, source, "slow")]
+    bench.fetch(*requests, request(4, source), standby=2)
+    bench.wait(Loaded, 4)
+    assert not any(isinstance(r, Loaded) and r.id == 3 for r in bench.reports())
+    gate.go.set()
+    bench.wait(Loaded, 3)
 
 
 class StoppedClock:

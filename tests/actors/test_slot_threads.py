@@ -152,6 +152,48 @@ def test_no_job_waits_behind_one_that_blocks(slots: SlotThreads) -> None:
     together.wait(PATIENCE_S)  # passes only if all of them run at once
 
 
+def test_quick_jobs_wait_for_the_thread_that_is_at_one(slots: SlotThreads) -> None:
+    gate, done = threading.Event(), threading.Event()
+    workers: list[threading.Thread] = []
+
+    def first() -> None:
+        workers.append(threading.current_thread())
+        gate.wait(PATIENCE_S)
+
+    slots.run(first, "files", quick=True)
+    for _ in range(5):
+        slots.run(lambda: workers.append(threading.current_thread()), "files", quick=True)
+    slots.run(done.set, "files", quick=True)
+    assert len(slots.threads()) == 1
+    gate.set()
+    assert done.wait(PATIENCE_S)
+    assert workers == [workers[0]] * 6
+    assert len(slots.threads()) == 1
+
+
+@pytest.mark.parametrize("by", ["hurry", "another job"])
+def test_quick_jobs_wait_for_no_slow_one(slots: SlotThreads, by: str) -> None:
+    gate, running = threading.Event(), threading.Barrier(2)
+    waited, done = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        running.wait(PATIENCE_S)
+        gate.wait(PATIENCE_S)
+
+    slots.run(slow, "files", quick=True)
+    running.wait(PATIENCE_S)
+    slots.run(waited.set, "files", quick=True)
+    if by == "hurry":
+        slots.run(done.set, "files", quick=True)
+        assert not done.is_set()
+        slots.hurry()
+    else:
+        slots.run(done.set, "files")
+    assert waited.wait(PATIENCE_S)
+    assert done.wait(PATIENCE_S)
+    gate.set()
+
+
 def test_of_many_jobs_each_is_done_once(slots: SlotThreads) -> None:
     done: list[int] = []
     every = threading.Semaphore(0)
