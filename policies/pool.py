@@ -184,8 +184,10 @@ class PoolMachine:
                 if job is not None and job.state is _State.WAITING:
                     self._cancel(id_)
             case ResetPool():
+                earlier = self.report()
                 self._reset()
-                return [*self.following(now), self._report(reset=True)]
+                effects = [*self.following(now), self._report(reset=True)]
+                return effects if earlier is None else [earlier, *effects]
             case RunEnded(id_, outcome, run):
                 self.ended(id_, outcome, run)
             case RunPart(id_, key, content, run):
@@ -418,7 +420,6 @@ class PoolMachine:
         return job
 
     def _reset(self) -> None:
-        self._tell_starts()
         for job in list(self._jobs.values()):
             if job.state is _State.WAITING:
                 del self._jobs[job.request.id]
