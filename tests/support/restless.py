@@ -71,6 +71,8 @@ DRAIN_S = 20.0
 """As the CacheLayer's `DRAIN_EVERY_S`, but not thousands of times while a world comes to rest."""
 LOAD_S = (0.0, 0.001, 0.03, 0.2, 0.3, 0.7, 3.0)
 QUICK_S = (0.0, 0.0001)
+HELD_S = (0.0, 0.0, 0.0005, 0.001)
+"""For how long a pool keeps what it has to report, where loads are quick."""
 
 
 def base(key: str) -> str:
@@ -398,11 +400,30 @@ class RestlessWorld(World):
             machine = self.pools[pool]
             if isinstance(command, CancelLoad | Withdraw) and self._undelivered[pool]:
                 machine.cancel_ahead(command.id)
-            self._pool_effects(pool, machine.handle(command, self.now))
+            self._pool_takes_in(pool, command)
             if not self._undelivered[pool]:
                 machine.nothing_ahead()
         if kill is not None:
             self.crash_pool(pool)
+
+    def _pool_takes_in(self, pool: Pool, event: Any) -> None:
+        """Where loads are quick it keeps what it has to report for a moment, as the actor does."""
+        machine = self.pools[pool]
+        if not self.quick:
+            self._pool_effects(pool, machine.handle(event, self.now))
+            return
+        self._pool_effects(pool, machine.gather(event, self.now))
+        if machine.untold:
+            held_s = self.rng.choice(HELD_S)
+            self._at(self.now + held_s, lambda: self._pool_reports(pool, machine))
+
+    def _pool_reports(self, pool: Pool, machine: PoolMachine) -> None:
+        if self._stalled[pool] > self.now:
+            self._at(self._stalled[pool], lambda: self._pool_reports(pool, machine))
+            return
+        report = machine.report()
+        if report is not None and self.pools[pool] is machine:
+            self._pool_effects(pool, [report])
 
     def _pool_effects(self, pool: Pool, effects: Any) -> None:
         for effect in effects:
@@ -528,7 +549,7 @@ class RestlessWorld(World):
         """Tell the pool, unless the one that began this is gone."""
         code = self.code.get(number)
         if code is not None and self.pools[code.pool] is code.machine:
-            self._pool_effects(code.pool, code.machine.handle(event, self.now))
+            self._pool_takes_in(code.pool, event)
 
     def _code_ends(self, number: tuple[int, int], outcomes: list[Any]) -> None:
         code = self.code.get(number)
@@ -541,12 +562,14 @@ class RestlessWorld(World):
                 found = Expanded(request.id, self._follow_ups())
                 self._at(
                     self.now + self.rng.choice(DELAYS),
-                    lambda e=found, pool=code.pool: self.send(  # type: ignore[misc]  # as above
-                        f"{pool}>planner", lambda: self._tell(e)
-                    ),
+                    lambda e=found: self._pool_expands(code, e),  # type: ignore[misc]  # as above
                 )
         self.code.pop(number, None)
         self.hanging.discard(number)
+
+    def _pool_expands(self, code: Code, found: Expanded) -> None:
+        self._pool_reports(code.pool, code.machine)  # the result comes first
+        self.send(f"{code.pool}>planner", lambda: self._tell(found))
 
     def _follow_ups(self) -> tuple[FollowUp, ...]:
         rng = self.rng
