@@ -30,7 +30,7 @@ from prefetch_scheduler.actors.runs import (
 )
 from prefetch_scheduler.actors.slot_threads import SlotExecutor, SlotThreads
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run, merged
+from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run
 from prefetch_scheduler.policies.pool_events import (
     CancelLoad,
     Expanded,
@@ -48,6 +48,7 @@ from prefetch_scheduler.policies.pool_events import (
     UnderWay,
     Withdraw,
 )
+from prefetch_scheduler.policies.pool_reports import merged
 from prefetch_scheduler.policies.prediction import FollowUp
 from prefetch_scheduler.policies.source_info import SourceTable, Survey
 from prefetch_scheduler.policies.values import define

@@ -11,12 +11,12 @@ What ends RUNNING or LATE by itself is `Loaded` or `Failed`; what ends DROPPED i
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from heapq import heappop, heappush
 from itertools import count
 from typing import assert_never
 
+from prefetch_scheduler.policies.deadlines import Deadlines
 from prefetch_scheduler.policies.pool_events import (
     Abandoned,
     CancelLoad,
@@ -137,10 +137,9 @@ class PoolMachine:
         self._ahead: set[int] = set()
         self._serials = count(1)
         self._wanted: dict[int, set[int]] = {}  # run of several -> those not dropped
-        self._deadlines: list[tuple[float, int, int]] = []  # (due, order, request)
+        self._deadlines = Deadlines(self._due)
         self._unwatched: list[_Job] = []
         """Begun lately: most have ended before anybody asks for a deadline."""
-        self._order = count()
         self._effects: list[PoolEffect] = []
         self._reports: list[LoadReport] = []
         self._begun: dict[int, None] = {}
@@ -269,19 +268,16 @@ class PoolMachine:
     def tick(self, now: float) -> list[PoolEffect]:
         """Act on the deadlines that have passed, in their order."""
         self._watch_begun()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            due, _, id_ = heappop(self._deadlines)
-            job = self._jobs.get(id_)
-            if job is None or job.due() != due:
-                continue
-            if job.load_ends <= due:
+        while (id_ := self._deadlines.passed(now)) is not None:
+            job = self._jobs[id_]
+            if job.state is _State.LATE or job.load_ends <= job.claim_ends:
                 self._abandon(job)
             else:
                 job.state = _State.LATE
                 self._tell_starts()
                 self._reports.append(Released(id_, timed_out=True, started=True))
                 self._slot_left(job)
-                self._watch(job, job.load_ends)
+                self._deadlines.set(id_, job.load_ends)
         effects = self.following(now)
         report = self.report()
         return effects if report is None else [*effects, report]
@@ -289,13 +285,7 @@ class PoolMachine:
     def next_deadline(self) -> float | None:
         """Engine time at which `tick` has something to do."""
         self._watch_begun()
-        while self._deadlines:
-            due, _, id_ = self._deadlines[0]
-            job = self._jobs.get(id_)
-            if job is not None and job.due() == due:
-                return due
-            heappop(self._deadlines)
-        return None
+        return self._deadlines.first()
 
     def counts(self) -> dict[str, int]:
         """How many requests are in each state, by its name in lower case."""
@@ -459,22 +449,16 @@ class PoolMachine:
 
     # ---- bookkeeping -----------------------------------------------------------------------
 
+    def _due(self, id_: int) -> float | None:
+        job = self._jobs.get(id_)
+        return None if job is None else job.due()
+
     def _watch_begun(self) -> None:
         for job in self._unwatched:
             due = job.due()
             if due is not None and self._jobs.get(job.request.id) is job:
-                self._watch(job, due)
+                self._deadlines.set(job.request.id, due)
         self._unwatched.clear()
-
-    def _watch(self, job: _Job, due: float) -> None:
-        heappush(self._deadlines, (due, next(self._order), job.request.id))
-        if len(self._deadlines) > 64 + 2 * len(self._jobs):
-            self._forget_deadlines()
-
-    def _forget_deadlines(self) -> None:
-        """Drop the deadlines of what has ended before them, which is nearly all."""
-        due = {id_: job.due() for id_, job in self._jobs.items()}
-        self._deadlines = sorted(d for d in self._deadlines if due.get(d[2]) == d[0])
 
     def _drop(self, job: _Job) -> None:
         job.state = _State.DROPPED
@@ -508,39 +492,3 @@ class PoolMachine:
         returned, self._returned = self._returned, 0
         pool, planner = self._pool, self._planner
         return PoolReport(pool, reports, credits_, returned, reset, planner, self._incarnation)
-
-
-def merged(reports: Iterable[PoolReport | UnderWay]) -> list[PoolReport | UnderWay]:
-    """The same reports in as few as possible: a reset voids what was granted before it."""
-    result: list[PoolReport | UnderWay] = []
-    alike: list[PoolReport] = []
-    for report in reports:
-        if not isinstance(report, PoolReport):
-            result.extend(_as_one(alike))
-            alike = []
-            result.append(report)
-            continue
-        if report.reset or (alike and report.planner != alike[0].planner):
-            result.extend(_as_one(alike))
-            alike = []
-        alike.append(report)
-    result.extend(_as_one(alike))
-    return result
-
-
-def _as_one(reports: list[PoolReport]) -> list[PoolReport]:
-    """Reports to the same planner, of which only the first may be a reset, as one; or none."""
-    if len(reports) < 2:
-        return reports
-    first = reports[0]
-    return [
-        PoolReport(
-            first.pool,
-            tuple([item for report in reports for item in report.reports]),
-            sum(report.credits for report in reports),
-            sum(report.permits_returned for report in reports),
-            first.reset,
-            first.planner,
-            first.incarnation,
-        )
-    ]

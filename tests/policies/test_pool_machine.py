@@ -3,7 +3,7 @@
 import pytest
 
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run, merged
+from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run
 from prefetch_scheduler.policies.pool_events import (
     Abandoned,
     CancelLoad,
@@ -25,6 +25,7 @@ from prefetch_scheduler.policies.pool_events import (
     Started,
     Withdraw,
 )
+from prefetch_scheduler.policies.pool_reports import merged
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.vocabulary import Pool
 

@@ -3,7 +3,7 @@
 import pytest
 
 from prefetch_scheduler.policies.content import Content
-from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run, merged
+from prefetch_scheduler.policies.pool import CancelRun, PoolEffect, PoolMachine, Run
 from prefetch_scheduler.policies.pool_events import (
     CancelLoad,
     Fetch,
@@ -18,6 +18,7 @@ from prefetch_scheduler.policies.pool_events import (
     TakeOver,
     UnderWay,
 )
+from prefetch_scheduler.policies.pool_reports import merged
 from prefetch_scheduler.policies.source_info import SourceInfo, SourceTable
 from prefetch_scheduler.policies.vocabulary import Pool
 
