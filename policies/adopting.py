@@ -120,7 +120,8 @@ class Adoption:
             if flight is None or not isinstance(item, Loaded):
                 continue
             if self._adopt(flight, State.LINGERING):
-                kept.append(item)
+                # Its start is counted by that, and the permit that it took is not the new one's.
+                kept.append(Loaded(item.id, item.result))
             else:
                 self._replaced(flight)
         return PoolReport(report.pool, tuple(kept)) if kept else None

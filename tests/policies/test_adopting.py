@@ -178,6 +178,20 @@ def test_a_result_on_its_way_to_the_old_planner_is_taken_in_without_its_credit()
     assert adoption.lost() == []
 
 
+def test_a_result_that_tells_of_its_start_too_gives_no_permit_back_to_the_new_planner() -> None:
+    old = planner()
+    background = Prediction("file:a", "documentation", 0.85)
+    (number,) = fetched(old.handle(Submit("s", (background,)), 0.0))
+    new, adoption = successor(old)
+    both = Loaded(number, RESULT, began=True)
+    ours = adoption.report(PoolReport(Pool.P3, (both,), 1, planner=1))
+    assert ours is not None
+    events = [*adoption.counted(), *new.handle(ours, 0.1)]
+    assert [e.id for e in counted(events) if isinstance(e, PrefetchStarted)] == [number]
+    assert new.state.slots.permits == 0  # it was the old one's
+    new.check()
+
+
 def test_a_prefetch_that_no_pool_knows_of_any_more_is_counted_as_failed() -> None:
     old = planner()
     (number,) = fetched(old.handle(Submit("s", (main_file("file:a"),)), 0.0))
