@@ -359,6 +359,7 @@ class FetcherPool(LoopActor):
         Answered even with none: the planner remembers for whom it asked.
         """
         source, key, port = request.source_id, request.key, self._port
+        content = result.content.in_layer(None)  # a copy: the planner places the other meanwhile
 
         def then(found: list[FollowUp] | None) -> None:
             # Its result may wait for the end of this very batch, and has to come first.
@@ -366,7 +367,7 @@ class FetcherPool(LoopActor):
 
         self._asides.run(
             source,
-            lambda: checked_follow_ups(port.expand(source, key, result.content)),
+            lambda: checked_follow_ups(port.expand(source, key, content)),
             then,
             self._expand_limit_s,
         )

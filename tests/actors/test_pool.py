@@ -340,6 +340,23 @@ def test_follow_ups_found_at_once_come_after_the_result_too(
     ]
 
 
+@BOTH
+def test_follow_ups_are_asked_for_with_a_copy_of_what_was_loaded(bench: Bench, source: int) -> None:
+    """The planner places that which it is told of, meanwhile."""
+    given: list[Content] = []
+    loaded = Content.counted("text", 1, 4)
+
+    async def aload(*_: Any) -> Content:
+        return loaded
+
+    bench.port.scripts["a"] = aload if source == ASYNC else lambda *_: loaded
+    bench.port.expand_script = lambda key, content: given.append(content) or ()
+    bench.fetch(request(1, source, "a", expand=True))
+    bench.expanded(1)
+    assert [content.value for content in given] == ["text"]
+    assert bench.wait(Loaded, 1).result.content is not given[0]
+
+
 @pytest.mark.parametrize("garbage", [None, "text", ["file:b.py"], ZeroDivisionError()])
 def test_faulty_follow_ups_cost_only_themselves(bench: Bench, garbage: Any) -> None:
     def expand(key: str, content: Content) -> Any:
