@@ -96,7 +96,7 @@ def _call_back(s: PlannerState) -> None:
         if s.slots.standby[pool] and _more_urgent(s, pool):
             for id_ in sorted(s.slots.standby[pool]):
                 flight = s.flights.by_id.get(id_)
-                if flight is not None and flight.state is State.HANDED and not flight.requeue:
+                if flight is not None and flight.state is State.HANDED:
                     ending.withdraw(s, flight)
 
 
@@ -129,7 +129,7 @@ def _dispatched(
         s.flights.handed[id(flight)] = flight
     flight.asked_at = flight.began_at = now
     flight.epoch = s.epoch
-    flight.overtaken = False
+    flight.overtaken = flight.requeue = False
     s.slots.claim(flight.pool, flight.id, standby=standby)
     if standby:
         flight.standby = True

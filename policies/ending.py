@@ -60,9 +60,12 @@ def give_up_load(s: PlannerState, flight: Flight) -> None:
 
 
 def withdraw(s: PlannerState, flight: Flight) -> None:
-    """Take a flight that waits in a pool back from there, to queue it anew."""
-    flight.requeue = True
-    s.emit(ToPool(flight.pool, Withdraw(flight.id)))
+    """Take a flight that waits in a pool back from there, to queue it anew. Once: a second request
+    might meet the flight in the pool again, where it has been sent meanwhile.
+    """
+    if not flight.requeue:
+        flight.requeue = True
+        s.emit(ToPool(flight.pool, Withdraw(flight.id)))
 
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:

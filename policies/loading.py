@@ -161,7 +161,7 @@ def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> No
     s.slots.release(pool, item.id)
     if not item.started:
         s.flights.free_source(flight)
-        if flight.state is State.HANDED:  # else it was cancelled
+        if flight.state in (State.HANDED, State.RUNNING):  # else it was cancelled
             _requeue_withdrawn(s, flight)
         return
     s.flights.mark_stuck(flight)

@@ -357,6 +357,30 @@ def test_a_cancelled_load_that_stood_by_leaves_nothing_behind(crossed: bool) -> 
     assert last.id not in state.slots.claims[Pool.P1]
 
 
+def test_what_stands_by_is_taken_back_once_however_many_want_it_sooner() -> None:
+    planned = Planned()
+    (fetch,) = planned.submit(SLOTS + 1)
+    last = fetch.requests[-1]
+    sent = [
+        commands(planned.machine.handle(Demand(who, last.key, ticket=who, at=0.0), 0.0), Withdraw)
+        for who in ("a", "b")
+    ]
+    assert sent == [[last.id], []]
+    effects = planned.tell(Released(last.id, timed_out=False, started=False), credits_=1)
+    (again,) = planned.fetches(effects)
+    assert [r.key for r in again.requests] == [last.key]
+
+
+def test_what_comes_back_from_its_pool_unasked_is_handed_over_anew() -> None:
+    """As when a request to give it back meets it there for the second time."""
+    planned = Planned()
+    (fetch,) = planned.submit(1)
+    (request,) = fetch.requests
+    effects = planned.tell(Released(request.id, timed_out=False, started=False), credits_=1)
+    (again,) = planned.fetches(effects)
+    assert [r.key for r in again.requests] == [request.key]
+
+
 def test_a_pool_that_starts_anew_has_nothing_that_stands_by() -> None:
     planned = Planned()
     (fetch,) = planned.submit(SLOTS + 8)

@@ -460,6 +460,7 @@ class RestlessWorld(World):
 
     def crash_pool(self, pool: Pool) -> None:
         """The pool's actor fails and is replaced; what its code was doing goes on unheard."""
+        self._pool_reports(pool, self.pools[pool])  # an actor that fails still sends that
         self._incarnations[pool] += 1
         machine = PoolMachine(
             pool,
@@ -568,6 +569,9 @@ class RestlessWorld(World):
         self.hanging.discard(number)
 
     def _pool_expands(self, code: Code, found: Expanded) -> None:
+        if self._stalled[code.pool] > self.now:
+            self._at(self._stalled[code.pool], lambda: self._pool_expands(code, found))
+            return
         self._pool_reports(code.pool, code.machine)  # the result comes first
         self.send(f"{code.pool}>planner", lambda: self._tell(found))
 
