@@ -32,6 +32,8 @@ class LoopActor(EngineActor):
         self._post_armed = False
         self._deadline_handle: asyncio.TimerHandle | None = None
         self._loop_made = False
+        self._closing_loop = False
+        """Whether the loop goes on only until what was cancelled has ended."""
 
     def post(self, event: Any) -> None:
         """Hand an event of the actor's own work to `on_posted`, from any thread.
@@ -124,6 +126,8 @@ class LoopActor(EngineActor):
 
     def _drain(self) -> None:
         self._post_armed = False
+        if self._closing_loop:
+            return
         budget = BATCH
         while budget and not self.actor_stopped.is_set():
             budget -= 1
@@ -170,6 +174,7 @@ class LoopActor(EngineActor):
         self._tick()
 
     def _close_loop(self) -> None:
+        self._closing_loop = True
         try:
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:

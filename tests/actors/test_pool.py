@@ -187,6 +187,29 @@ def test_a_result_of_the_wrong_type_fails_with_a_clear_text(
     assert bench.wait(Failed, 1).error == text
 
 
+def test_loads_that_are_cancelled_by_a_stop_are_given_a_moment_to_end(bench: Bench) -> None:
+    """The one that ends first takes nothing of it from the others."""
+    running, ended = threading.Semaphore(0), list[str]()
+
+    async def aload(name: str, cancel: Any, on_part: Any) -> Content:
+        running.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(10 * int(name)):
+                await asyncio.sleep(0)
+            ended.append(name)
+        return Content(name)
+
+    for number in range(3):
+        bench.port.scripts[str(number)] = aload
+    bench.fetch(*(request(number + 1, ASYNC, str(number)) for number in range(3)))
+    for _ in range(3):
+        assert running.acquire(timeout=PATIENCE_S)
+    bench.system.stop(PATIENCE_S)
+    assert ended == ["0", "1", "2"]
+
+
 @BOTH
 def test_cancelling_reaches_the_source_and_its_late_result_is_dropped(
     bench: Bench, source: int
