@@ -46,6 +46,9 @@ from prefetch_scheduler.policies.values import frozen
 
 logger = logging.getLogger(__name__)
 
+SETTLE_S = 0.02
+"""Real seconds that a stop gives threads that have just ended a source's call to come to rest."""
+
 
 class State(StrEnum):
     """Where the whole tree of actors is."""
@@ -456,6 +459,9 @@ class ActorSystem:
             thread.join(0.01 if behind else max(0.0, end - time.monotonic()))
             if thread.is_alive():
                 left.append(thread.name)
+        settled = min(end, time.monotonic() + SETTLE_S)
+        while self.stuck_threads() and time.monotonic() < settled:
+            time.sleep(0.001)
         tasks = (f"prefetch-{self.engine_id}-task:{name}" for name in self._left_tasks)
         return (*left, *self.stuck_threads(), *tasks)
 
