@@ -74,6 +74,21 @@ async def at_once() -> str:
     return "done"
 
 
+def one_waits_for_the_other() -> tuple[Code, Code]:
+    gate: list[asyncio.Event] = []
+
+    async def waits() -> str:
+        gate.append(asyncio.Event())
+        await gate[0].wait()
+        return "waited"
+
+    async def opens() -> str:
+        gate[0].set()
+        return "opened"
+
+    return waits, opens
+
+
 def test_what_need_not_wait_ends_with_the_first_step_of_one_task() -> None:
     together = Together(*[at_once] * 5)
 
@@ -99,17 +114,7 @@ def test_what_follows_from_loads_that_have_ended_ends_in_the_same_step() -> None
 
 
 def test_what_follows_is_held_up_by_no_load_that_waits() -> None:
-    gate: list[asyncio.Event] = []
-
-    async def waits() -> str:
-        gate.append(asyncio.Event())
-        await gate[0].wait()
-        return "waited"
-
-    async def opens() -> str:
-        gate[0].set()
-        return "opened"
-
+    waits, opens = one_waits_for_the_other()
     together = Together(at_once, at_once, then=(waits, opens))
     asyncio.run(together.run())
     assert [together.value(n) for n in range(4)] == ["done", "done", "waited", "opened"]
@@ -143,17 +148,7 @@ def test_once_a_load_has_had_to_wait_what_follows_is_left_for_the_next_turn() ->
 
 
 def test_a_load_that_waits_holds_up_no_other() -> None:
-    gate: list[asyncio.Event] = []
-
-    async def waits() -> str:
-        gate.append(asyncio.Event())
-        await gate[0].wait()
-        return "waited"
-
-    async def opens() -> str:
-        gate[0].set()
-        return "opened"
-
+    waits, opens = one_waits_for_the_other()
     together = Together(at_once, waits, at_once, opens)
     asyncio.run(together.run())
     assert [together.value(n) for n in range(4)] == ["done", "waited", "done", "opened"]
