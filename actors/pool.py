@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, assert_never
 
@@ -61,6 +62,8 @@ EXPAND_LIMIT_S = 1.0
 """Real seconds for a source's follow-up predictions of one content."""
 HELD_S = 0.001
 """Real seconds for which a report may wait for what follows it at once."""
+QUICK_S = 0.0001
+"""Seconds of a blocking load past which those of its source each have a thread of their own."""
 _RETRY_S = 0.05
 
 
@@ -119,6 +122,8 @@ class FetcherPool(LoopActor):
         self._expanded: list[Expanded] = []
         self._retrying = False
         self._hurrying = False
+        self._lately: dict[int, float] = {}
+        """Source -> seconds that its latest blocking load took."""
         self._permits = 0
         self._blockers = blockers if blockers is not None else set()
         self._asides = Asides(self, slots, self._name)
@@ -289,7 +294,7 @@ class FetcherPool(LoopActor):
             if self._port.is_async(source) and source not in self._blockers:
                 self._in_loop.add(active)
             else:
-                quick = self._machine.follows_on
+                quick = self._machine.follows_on and self._lately.get(source, inf) <= QUICK_S
                 self._slots.run(lambda: self._work(active), self._name(source), quick=quick)
                 if quick and not self._hurrying:
                     self._hurrying = True
@@ -349,8 +354,11 @@ class FetcherPool(LoopActor):
         for request, outcome in zip(run.requests, outcomes, strict=True):
             # Reported with all else of this batch, see `after_batch`.
             self._machine.ended(request.id, outcome, run.serial)
-            wanted = request.expand and not active.token.cancelled
-            if wanted and isinstance(outcome, LoadResult):
+            if not isinstance(outcome, LoadResult):
+                continue
+            if not active.in_loop:
+                self._lately[request.source_id] = outcome.load_s
+            if request.expand and not active.token.cancelled:
                 self._expand(request, outcome)
 
     def _expand(self, request: LoadRequest, result: LoadResult) -> None:

@@ -603,6 +603,7 @@ def test_a_load_reported_as_started_does_start_even_if_it_is_cancelled_at_once(
 def all_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a load takes on a busy machine, it counts as one that takes no time."""
     monkeypatch.setattr(pool_policy, "STANDBY_S", 2 * PATIENCE_S)
+    monkeypatch.setattr(pool_module, "QUICK_S", 2 * PATIENCE_S)
 
 
 @BOTH
@@ -642,6 +643,26 @@ def test_a_load_that_stood_by_waits_for_no_other_that_takes_long(bench: Bench, s
     assert not any(isinstance(r, Loaded) and r.id == 3 for r in bench.reports())
     gate.go.set()
     bench.wait(Loaded, 3)
+
+
+@pytest.mark.usefixtures("all_quick")
+@pytest.mark.parametrize("quick", [True, False])
+def test_only_blocking_loads_that_take_no_time_wait_for_one_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr(pool_module, "QUICK_S", -1.0)
+    said: list[bool] = []
+    real = bench.slots.run
+
+    def run(job: Any, label: str, *, quick: bool = False) -> None:
+        said.append(quick)
+        real(job, label, quick=quick)
+
+    monkeypatch.setattr(bench.slots, "run", run)
+    bench.fetch(*[request(number, BLOCKING) for number in range(1, 5)], standby=3)
+    bench.wait(Loaded, 4)
+    assert said == [False, quick, quick, quick]  # of the first nothing is known yet
 
 
 class StoppedClock:
