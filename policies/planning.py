@@ -12,6 +12,7 @@ Runtime complexity: O(n log n), one sort.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import floor, fsum
+from operator import attrgetter
 
 from attrs import field
 
@@ -221,6 +222,8 @@ class _Row:
     priority: Priority
     rating: Rating
     value: float
+    density: float
+    """Value for each token, negative: by it the densest come first."""
     open: bool
     """Whether nothing but the budgets is in the way."""
     lane: Lane
@@ -247,7 +250,7 @@ def _rated(
     observed = config.speculation.mode == SpeculationMode.OBSERVE
     destinations = _OBSERVED if observed else _BY_PRIORITY
     certain = _BY_PRIORITY if named else destinations
-    decorated: list[tuple[float, str, int, _Row]] = []
+    rows: list[_Row] = []
     for place, c in enumerate(candidates):
         if place % QUICK == QUICK - 1:
             yield
@@ -270,10 +273,13 @@ def _rated(
         if rejected is not None and reason is not planned:
             rejected[reason] += 1
             continue
-        row = _Row(c, priority, rating, value, reason is planned, lane, reason, detail)
-        decorated.append((-density(value, c.tokens), c.key, place, row))
-    decorated.sort()
-    return [row for _, _, _, row in decorated]
+        dense = -density(value, c.tokens)
+        row = _Row(c, priority, rating, value, dense, reason is planned, lane, reason, detail)
+        rows.append(row)
+    # Two sorts, the second of which keeps the order of the first: no pair is made for each.
+    rows.sort(key=_KEY)
+    rows.sort(key=_DENSITY)
+    return rows
 
 
 _BY_PRIORITY: dict[Priority, tuple[Lane, Reason, str]] = {
@@ -299,6 +305,9 @@ def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
         return Lane.DEFERRED, Reason.NOT_WORTH_IT, ""
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
+
+
+_KEY, _DENSITY = attrgetter("item.key"), attrgetter("density")
 
 
 def _sizes(rows: Iterable[_Row]) -> Iterator[tuple[float, int]]:
