@@ -12,7 +12,6 @@ Runtime complexity: O(n log n), one sort.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import floor, fsum
-from operator import attrgetter
 
 from attrs import field
 
@@ -277,8 +276,8 @@ def _rated(
         row = _Row(c, priority, rating, value, dense, reason is planned, lane, reason, detail)
         rows.append(row)
     # Two sorts, the second of which keeps the order of the first: no pair is made for each.
-    rows.sort(key=_KEY)
-    rows.sort(key=_DENSITY)
+    rows.sort(key=lambda row: row.item.key)
+    rows.sort(key=lambda row: row.density)
     return rows
 
 
@@ -305,9 +304,6 @@ def _hindered(c: Candidate, least: float) -> tuple[Lane, Reason, str]:
         return Lane.DEFERRED, Reason.NOT_WORTH_IT, ""
     detail = f"confidence {c.confidence:g} is below {least:g}"
     return Lane.DEFERRED, Reason.BELOW_MIN_CONFIDENCE, detail
-
-
-_KEY, _DENSITY = attrgetter("item.key"), attrgetter("density")
 
 
 def _sizes(rows: Iterable[_Row]) -> Iterator[tuple[float, int]]:
