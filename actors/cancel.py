@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +44,12 @@ class CancelToken:
         """
         self._cancelled = True
         callbacks = self._taken()
-        if callbacks and run is None:
+        if not callbacks:
+            return
+        if run is None:
             _call_all(callbacks)
-        elif callbacks and run is not None:
-            run(lambda: _call_all(callbacks))
+        else:
+            run(partial(_call_all, callbacks))
 
     def _taken(self) -> list[Callable[[], None]]:
         taken: list[Callable[[], None]] = []

@@ -191,10 +191,8 @@ class FetcherPool(LoopActor):
             self._send()
 
     def _send(self) -> None:
-        report = self._machine.report()
-        if report is not None:
-            self._unsent.append(report)
-        reports, self._unsent = merged(self._unsent), []
+        reports = merged([*self._unsent, *self._machine.reports()])
+        self._unsent = []
         for index, told in enumerate(reports):
             if self.abandoned:
                 return
@@ -339,7 +337,7 @@ class FetcherPool(LoopActor):
             logger.warning("%s: on_cancel callbacks not run: %s", source, error)
 
     def _cancel_all(self) -> None:
-        self._slots.hurry()
+        self._slots.hurry()  # the timer that would ends with the loop
         for active in self._active.values():
             self._cancel(active)
 

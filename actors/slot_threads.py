@@ -93,8 +93,6 @@ class SlotThreads:
         """The thread that is on its way; there is one as long as a job waits."""
         self._all: set[_Slot] = set()
         self._idle: deque[_Slot] = deque()
-        self._quick = 0
-        """Threads at quick jobs."""
         self._stopped = False
 
     def run(self, job: Callable[[], None], label: str, *, quick: bool = False) -> None:
@@ -129,12 +127,8 @@ class SlotThreads:
             self._jobs = deque([(job, label, False) for job, label, _ in self._jobs])
             for busy in self._all:
                 busy.quick = False  # its job has taken time
-            self._quick = 0
             slot = self._call()
-        try:
-            self._bring(slot)
-        except RuntimeError as error:  # who becomes free goes on with the line
-            logger.warning("%s: no thread for a further job: %s", self._prefix, error)
+        self._bring_for_others(slot)
 
     def stop(self) -> None:
         """End the idle threads now and the busy ones after their job. Never waits."""
@@ -149,8 +143,8 @@ class SlotThreads:
         """The thread to bring for the jobs that wait, unless one is on its way. Under the lock."""
         if self._called is not None or not self._jobs:
             return None
-        if self._quick and all(quick for _, _, quick in self._jobs):
-            return None  # a thread will soon be free
+        if all(quick for *_, quick in self._jobs) and any(slot.quick for slot in self._all):
+            return None  # that one will soon be free
         if self._idle:
             slot = self._idle.pop()  # the one used last: the others may end
         else:
@@ -172,6 +166,13 @@ class SlotThreads:
                 self._all.discard(slot)
                 self._called = None
             raise
+
+    def _bring_for_others(self, slot: "_Slot | None") -> None:
+        """As `_bring`, for jobs that others wait for: they are not to hear of it."""
+        try:
+            self._bring(slot)
+        except RuntimeError as error:  # who becomes free goes on with the line
+            logger.warning("%s: no thread for a further job: %s", self._prefix, error)
 
     @property
     def stopped(self) -> bool:
@@ -199,14 +200,9 @@ class SlotThreads:
             if self._called is slot:
                 self._called = None
             job = self._jobs.popleft() if self._jobs else None
-            self._quick -= slot.quick
             slot.quick = job is not None and job[2]
-            self._quick += slot.quick
             following = self._call()
-        try:
-            self._bring(following)
-        except RuntimeError as error:  # who becomes free goes on with the line
-            logger.warning("%s: no thread for a further job: %s", self._prefix, error)
+        self._bring_for_others(following)
         return job
 
     def rest(self, slot: _Slot) -> bool:

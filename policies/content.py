@@ -66,7 +66,9 @@ class Content:
             raise TypeError(f"Content.value must be str or bytes, got {type(self.value).__name__}")
 
     @classmethod
-    def counted(cls, value: str | bytes, tokens: int, size: int) -> "Content":
+    def counted(
+        cls, value: str | bytes, tokens: int, size: int, version: Hashable = None
+    ) -> "Content":
         """Content whose tokens and bytes have just been counted: there is nothing to check.
 
         It is the engine's alone until it is placed, and its key empty: placing it need not copy it.
@@ -75,7 +77,7 @@ class Content:
         _set(made, "value", value)
         _set(made, "tokens", tokens)
         _set(made, "_size", size)
-        _set(made, "version", None)
+        _set(made, "version", version)
         _set(made, "media_type", None)
         _set(made, "max_age_s", None)
         _set(made, "key", "")

@@ -70,13 +70,8 @@ def withdraw(s: PlannerState, flight: Flight) -> None:
 
 def resolve(s: PlannerState, flight: Flight, *, ok: bool) -> None:
     """Tell the plans that counted on this flight how it ended."""
-    if len(flight.expected_by) == 1:  # as most often
-        plan = s.plans.get(flight.expected_by[0])
-        if plan is not None:
-            settle(s, plan, flight.stored, ok=ok)
-    elif flight.expected_by:
-        for plan in _expecting(s, flight):
-            settle(s, plan, flight.stored, ok=ok)
+    for plan in _expecting(s, flight):
+        settle(s, plan, flight.stored, ok=ok)
 
 
 def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
@@ -86,10 +81,8 @@ def _expecting(s: PlannerState, flight: Flight) -> list[PlanState]:
 def settle(s: PlannerState, plan: PlanState, stored: str, *, ok: bool) -> None:
     if stored in plan.outstanding:
         plan.outstanding.discard(stored)
-        if not ok:
-            plan.failed = True
-        if not plan.reported:
-            report_immediate(s, plan)
+        plan.failed = plan.failed or not ok
+        report_immediate(s, plan)
 
 
 def report_immediate(s: PlannerState, plan: PlanState) -> None:

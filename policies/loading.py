@@ -144,17 +144,16 @@ def _started(s: PlannerState, pool: Pool, flight: Flight, result: LoadResult | N
     if not flight.is_prefetch or flight.prefetch_id:
         return False
     number = flight.prefetch_id = flight.id
-    gone = flight.state is State.GONE  # the cancel crossed its start
-    owner, key, cause = flight.owner, flight.key, flight.cause
-    if result is None or gone:
-        s.count(PrefetchStarted(number, owner, key, cause, flight.tokens, flight.reason))
-        if gone:
-            s.count(PrefetchCancelled(number, Reason.REPLACED))
-        return False
-    tokens, load_s = result.content.tokens or 0, result.load_s
-    reason = flight.reason
-    s.count(PrefetchStarted(number, owner, key, cause, flight.tokens, reason, tokens, load_s))
-    return True
+    start = number, flight.owner, flight.key, flight.cause, flight.tokens, flight.reason
+    if flight.state is State.GONE:  # the cancel crossed its start
+        s.count(PrefetchStarted(*start))
+        s.count(PrefetchCancelled(number, Reason.REPLACED))
+    elif result is None:
+        s.count(PrefetchStarted(*start))
+    else:
+        s.count(PrefetchStarted(*start, result.content.tokens or 0, result.load_s))
+        return True
+    return False
 
 
 def _released(s: PlannerState, pool: Pool, flight: Flight, item: Released) -> None:

@@ -6,7 +6,7 @@ what becomes of an item, and a lower class never takes budget from a higher one.
 specification's loop, an item that does not fit is passed over, and smaller ones after it may use
 what it left. The cost of that order is in the plan: `value` against `value_blind`.
 
-Runtime complexity: O(n log n), one sort.
+Runtime complexity: O(n log n), of the sorting.
 """
 
 from collections import Counter
@@ -72,18 +72,13 @@ def merging(predictions: Sequence[Prediction]) -> Steps[tuple[Merged, ...]]:
     further: dict[str, list[Prediction]] = {}
     for some in in_steps(predictions, QUICK):
         for prediction in some:
-            key = prediction.key
-            if key not in firsts:
-                firsts[key] = prediction
-            else:
-                further.setdefault(key, [firsts[key]]).append(prediction)
+            first = firsts.setdefault(prediction.key, prediction)
+            if first is not prediction:
+                further.setdefault(prediction.key, [first]).append(prediction)
         yield
     result: list[Merged] = []
-    for first in in_steps(list(firsts.values()), QUICK):
-        if further:
-            result.extend([_merged(further.get(p.key) or [p]) for p in first])
-        else:
-            result.extend([_alone(p) for p in first])
+    for some in in_steps(list(firsts.values()), QUICK):
+        result.extend([_merged(further[p.key]) if p.key in further else _alone(p) for p in some])
         yield
     return tuple(result)
 
@@ -95,8 +90,6 @@ def _alone(p: Prediction) -> Merged:
 
 
 def _merged(same: Sequence[Prediction]) -> Merged:
-    if len(same) == 1:
-        return _alone(same[0])
     return Merged(
         key=same[0].key,
         role=min((Role(p.role) for p in same), key=_ROLE_ORDER.__getitem__),
@@ -222,7 +215,7 @@ class _Row:
     rating: Rating
     value: float
     density: float
-    """Value for each token, negative: by it the densest come first."""
+    """Value for each token."""
     open: bool
     """Whether nothing but the budgets is in the way."""
     lane: Lane
@@ -272,12 +265,11 @@ def _rated(
         if rejected is not None and reason is not planned:
             rejected[reason] += 1
             continue
-        dense = -density(value, c.tokens)
-        row = _Row(c, priority, rating, value, dense, reason is planned, lane, reason, detail)
-        rows.append(row)
+        dense, open_ = density(value, c.tokens), reason is planned
+        rows.append(_Row(c, priority, rating, value, dense, open_, lane, reason, detail))
     # Two sorts, the second of which keeps the order of the first: no pair is made for each.
     rows.sort(key=lambda row: row.item.key)
-    rows.sort(key=lambda row: row.density)
+    rows.sort(key=lambda row: -row.density)
     return rows
 
 

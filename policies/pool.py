@@ -158,12 +158,10 @@ class PoolMachine:
 
         Runtime complexity: O(log n) for each request concerned.
         """
-        effects = self.gather(event, now)
-        report = self.report()
-        return effects if report is None else [*effects, report]
+        return [*self.gather(event, now), *self.reports()]
 
     def gather(self, event: PoolInput, now: float) -> list[PoolEffect]:
-        """As `handle`, but what there is to report is left for `report`, so that one report may
+        """As `handle`, but what there is to report is left for `reports`, so that one report may
         tell of several events. Where the event is to be answered, the effects hold that answer, and
         before it the report of what was gathered earlier.
         """
@@ -183,10 +181,9 @@ class PoolMachine:
                 if job is not None and job.state is _State.WAITING:
                     self._cancel(id_)
             case ResetPool():
-                earlier = self.report()
+                earlier = self.reports()
                 self._reset()
-                effects = [*self.following(now), self._report(reset=True)]
-                return effects if earlier is None else [earlier, *effects]
+                return [*earlier, *self.following(now), self._report(reset=True)]
             case RunEnded(id_, outcome, run):
                 self.ended(id_, outcome, run)
             case RunPart(id_, key, content, run):
@@ -234,9 +231,9 @@ class PoolMachine:
         effects, self._effects = self._effects, []
         return effects
 
-    def report(self) -> PoolReport | None:
-        """What there is to report; None: nothing."""
-        return self._report() if self.untold else None
+    def reports(self) -> list[PoolReport]:
+        """What there is to report: in one report, or none."""
+        return [self._report()] if self.untold else []
 
     @property
     def untold(self) -> bool:
@@ -278,9 +275,7 @@ class PoolMachine:
                 self._reports.append(Released(id_, timed_out=True, started=True))
                 self._slot_left(job)
                 self._deadlines.set(id_, job.load_ends)
-        effects = self.following(now)
-        report = self.report()
-        return effects if report is None else [*effects, report]
+        return [*self.following(now), *self.reports()]
 
     def next_deadline(self) -> float | None:
         """Engine time at which `tick` has something to do."""
@@ -432,7 +427,7 @@ class PoolMachine:
 
     def _take_over(self, planner: int) -> list[PoolEffect]:
         """What has begun goes on for the new planner; what waits would only be guessed at."""
-        earlier = self.report()
+        earlier = self.reports()
         self._planner = max(planner, self._planner)
         for job in [j for j in self._jobs.values() if j.state is _State.WAITING]:
             del self._jobs[job.request.id]
@@ -444,8 +439,7 @@ class PoolMachine:
         )
         credits_ = self._capacity - len(running)
         answer = UnderWay(self._pool, planner, credits_, running, late, dropped, self._incarnation)
-        effects = self.following(0.0)
-        return [*effects, answer] if earlier is None else [*effects, earlier, answer]
+        return [*self.following(0.0), *earlier, answer]
 
     # ---- bookkeeping -----------------------------------------------------------------------
 

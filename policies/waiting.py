@@ -12,8 +12,6 @@ from prefetch_scheduler.policies.flights import Flight
 from prefetch_scheduler.policies.vocabulary import Pool
 
 _Entry = tuple[Any, ...]
-_NUMBER = -4
-"""Its place in an entry."""
 
 
 class WaitingRoom:
@@ -73,7 +71,7 @@ class WaitingRoom:
         entry = self._entries.pop(flight.id, None)
         if entry is None:
             return False
-        pool, source = entry[-3], entry[-2]
+        *_, pool, source, _ = entry
         lines = self._lines[pool]
         line = lines[source]
         if line[0] is entry:  # as most often: it starts
@@ -101,9 +99,10 @@ class WaitingRoom:
         if not line:
             del self._lines[pool][source]
         self._lengths[pool] -= len(entries)
-        for entry in entries:
-            del self._entries[entry[_NUMBER]]
-        return [entry[-1] for entry in entries]
+        flights: list[Flight] = [entry[-1] for entry in entries]
+        for flight in flights:
+            del self._entries[flight.id]
+        return flights
 
     def queued(self, pool: Pool) -> Iterator[Flight]:
         """The flights of one queue in order, as they stand now."""

@@ -89,7 +89,7 @@ def shows(stamp: FileStamp, stat: os.stat_result) -> bool:
 def with_version(content: Content, version: Hashable) -> Content:
     """The same content under another version; keeps what the engine has set on it."""
     copy = evolve(content, version=version)
-    if content.key is None:
+    if not content.key:
         return copy
     return copy.placed(
         key=content.key, source=content.source, loaded_at=content.loaded_at, layer=content.layer

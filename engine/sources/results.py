@@ -32,7 +32,7 @@ class Results:
             content = value
         elif isinstance(value, str | bytes):
             size = byte_size(value)
-            content = Content.counted(value, tokens_of_size(size, suffix_of(name)), size)
+            return Content.counted(value, tokens_of_size(size, suffix_of(name)), size, version)
         else:
             raise TypeError(
                 f"{self._who}: {call}({name!r}) returned {shown(value)}; expected str, bytes or "

@@ -243,9 +243,9 @@ class StandbyAgainstModel(RuleBasedStateMachine):
                 id_ = data.draw(st.sampled_from(sorted(self.code)))
                 self.pool.ended(id_, outcome, self.code.pop(id_))
         self.take(self.pool.following(self.now))
-        report = None if hold else self.pool.report()
-        assert hold or not self.pool.untold
-        self.take([] if report is None else [report])
+        if not hold:
+            self.take([*self.pool.reports()])
+            assert not self.pool.untold
 
     @rule(seconds=st.floats(0.0, 2.0))
     def pass_time(self, seconds: float) -> None:

@@ -74,7 +74,7 @@ def ran(effects: list[PoolEffect]) -> list[int]:
     return [r.id for e in effects if isinstance(e, Run) for r in e.requests]
 
 
-def told(effects: Sequence[PoolEffect | None]) -> tuple[list[LoadReport], int]:
+def told(effects: Sequence[PoolEffect]) -> tuple[list[LoadReport], int]:
     (found,) = [e for e in effects if isinstance(e, PoolReport)]
     return list(found.reports), found.credits
 
@@ -90,7 +90,7 @@ def test_what_stands_by_begins_in_the_slot_of_a_load_that_ends_well() -> None:
     pool.ended(1, RESULT)
     pool.ended(3, RESULT)
     assert ran(pool.following(0.5)) == [4]
-    assert told([pool.report()]) == ([Loaded(1, RESULT), Loaded(3, RESULT), Started(4)], 2)
+    assert told(pool.reports()) == ([Loaded(1, RESULT), Loaded(3, RESULT), Started(4)], 2)
     assert pool.next_deadline() == 1.5  # its claim begins when it does
     assert pool.follows_on
     assert told(pool.handle(RunEnded(4, RESULT), 0.5)) == ([Loaded(4, RESULT)], 1)
@@ -108,8 +108,8 @@ def test_the_end_of_a_load_whose_start_was_not_told_tells_of_both() -> None:
     pool.ended(2, LoadFailure("bad"))
     assert ran(pool.following(0.0)) == [3]
     both = [Loaded(1, RESULT, began=True), Failed(2, "bad", began=True)]
-    assert told([pool.report()]) == ([*both, Started(3)], 2)
-    assert pool.report() is None
+    assert told(pool.reports()) == ([*both, Started(3)], 2)
+    assert pool.reports() == []
     assert not pool.untold
     assert told(pool.handle(RunEnded(3, RESULT), 0.0)) == ([Loaded(3, RESULT)], 1)
 
@@ -120,7 +120,7 @@ def test_a_start_is_told_before_all_else_but_an_end() -> None:
     pool.gather(Fetch((request(1), request(2))), 0.0)
     pool.gather(CancelLoad(1), 0.0)
     cancelled = Released(1, timed_out=False, started=True)
-    assert told([pool.report()]) == ([Started(1), Started(2), cancelled], 1)
+    assert told(pool.reports()) == ([Started(1), Started(2), cancelled], 1)
 
 
 @pytest.mark.parametrize("how", ["failed", "cancelled", "late", "abandoned"])
@@ -159,7 +159,7 @@ def test_what_stands_by_is_given_back_once_a_load_of_its_source_takes_time() -> 
     pool.ended(1, slow)
     assert ran(pool.following(0.1)) == []
     back = [Released(id_, timed_out=False, started=False) for id_ in (3, 4)]
-    assert told([pool.report()]) == ([Loaded(2, RESULT), Loaded(1, slow), *back], 4)
+    assert told(pool.reports()) == ([Loaded(2, RESULT), Loaded(1, slow), *back], 4)
     assert not pool.follows_on
 
 

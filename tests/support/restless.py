@@ -421,9 +421,8 @@ class RestlessWorld(World):
         if self._stalled[pool] > self.now:
             self._at(self._stalled[pool], lambda: self._pool_reports(pool, machine))
             return
-        report = machine.report()
-        if report is not None and self.pools[pool] is machine:
-            self._pool_effects(pool, [report])
+        if self.pools[pool] is machine:
+            self._pool_effects(pool, machine.reports())
 
     def _pool_effects(self, pool: Pool, effects: Any) -> None:
         for effect in effects:
